@@ -1,0 +1,1 @@
+"""pinnsolve: physics-informed neural networks with an audit of their derivatives."""

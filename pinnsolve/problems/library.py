@@ -1,0 +1,54 @@
+"""Where problem files are found, and the problems by name."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from pinnsolve.errors import InputError, unknown_name
+from pinnsolve.problems.loading import load_problem_file
+from pinnsolve.problems.problem import Problem
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+
+
+def problems_folder(folder: str | Path | None = None) -> Path:
+    """Return the folder of problem files: the given one, PINNSOLVE_PROBLEMS, ./problems, or the shipped one.
+
+    Raises:
+        InputError: a folder that was named does not exist.
+    """
+    named = folder or os.environ.get("PINNSOLVE_PROBLEMS")
+    if named:
+        if not Path(named).is_dir():
+            raise InputError(f"there is no folder of problems {str(named)!r}")
+        return Path(named)
+    here = Path("problems")
+    return here if here.is_dir() and any(here.glob("*.toml")) else shipped_problems()
+
+
+def shipped_problems() -> Path:
+    """Return the folder of the problems that came with this package."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "library"  # in a wheel; in a checkout they stand beside the package
+    return installed if installed.is_dir() else package.parent / "problems"
+
+
+def problem_files(folder: str | Path | None = None) -> list[Path]:
+    """Return every problem file of the folder, by name."""
+    return sorted(problems_folder(folder).glob("*.toml"))
+
+
+def load_problem(name: str | Path, folder: str | Path | None = None) -> Problem:
+    """Return the problem of this name, or of this path if it ends in `.toml`.
+
+    Raises:
+        InputError: the name is unknown; ProblemError: its file cannot be used.
+    """
+    if str(name).endswith(".toml"):
+        return load_problem_file(Path(name))
+    known = {path.stem: path for path in problem_files(folder)}
+    if not _NAME.fullmatch(str(name)) or name not in known:
+        raise InputError(unknown_name("problem", str(name).encode("unicode_escape").decode(), known))
+    return load_problem_file(known[str(name)])

@@ -1,0 +1,327 @@
+"""From a problem file to a `Problem`: names get meanings, equations become residuals."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeVar
+
+import sympy
+
+from pinnsolve.errors import ProblemError, unknown_name
+from pinnsolve.problems.expressions import FUNCTIONS, NUMBERS, OPERATORS, Scope
+from pinnsolve.problems.formulas import constant_value
+from pinnsolve.problems.problem import Condition, Coordinate, Face, Field, Inequality, Problem, Reference, Residual
+from pinnsolve.problems.schema import ConditionTable, FieldTable, Number, ProblemTable, read_table
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
+_COMPARISON = re.compile(r"(<=|>=|<|>)")
+_RESERVED = {*FUNCTIONS, *NUMBERS, *OPERATORS}
+
+
+def load_problem_file(path: Path) -> Problem:
+    """Return the problem that a TOML file describes.
+
+    Raises:
+        ProblemError: the file cannot be read or used; names file, key, value and remedy.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ProblemError(f"the file cannot be read: {error.strerror}", file=str(path)) from None
+    return parse_problem(content, path)
+
+
+def parse_problem(content: bytes, path: Path) -> Problem:
+    """Return the problem that the content of a file describes; `path` names it and locates its data."""
+    file = path.name
+    table = read_table(content, file)
+    try:
+        return _Reader(table, path).problem(content)
+    except ProblemError as error:
+        raise error.located(file=file) from None
+
+
+class _Reader:
+    """Reads one table; holds the names as they become known."""
+
+    def __init__(self, table: ProblemTable, path: Path) -> None:
+        self.table, self.path = table, path
+        self.constants = self._constants()
+        self.coordinates = self._coordinates()
+        self.symbols = tuple(coordinate.symbol for coordinate in self.coordinates)
+        self.time = self._time()
+        self.fields = self._fields()
+        plain = Scope(coordinates=self._by_name(self.symbols), constants=self.constants)
+        self.exact = self._exact(plain)
+        self.scope = Scope(
+            coordinates=plain.coordinates,
+            constants=self.constants,
+            fields={field.name: field.symbol for field in self.fields},
+            space=tuple(x.name for x in self.symbols if x.name != self.time),
+            reference=self.exact,
+        )
+
+    def problem(self, content: bytes) -> Problem:
+        table = self.table
+        equations = tuple(self._equation(name, text) for name, text in table.equations.items())
+        if not equations:
+            raise ProblemError("a problem needs at least one equation", key="equations")
+        self._check_fields_used(equations)
+        return Problem(
+            name=self.path.stem,
+            title=table.title,
+            coordinates=self.coordinates,
+            fields=self.fields,
+            equations=equations,
+            conditions=self._conditions(),
+            time=self.time,
+            source=table.source,
+            tags=tuple(table.tags),
+            constants=self.constants,
+            reference=self._reference(),
+            defaults=table.solve,
+            text=content.decode("utf-8-sig"),
+            digest=hashlib.sha256(content).hexdigest(),
+        )
+
+    @staticmethod
+    def _by_name(symbols: tuple[sympy.Symbol, ...]) -> dict[str, sympy.Symbol]:
+        return {symbol.name: symbol for symbol in symbols}
+
+    def _name(self, name: str, key: str, taken: Mapping[str, object]) -> str:
+        if not _NAME.fullmatch(name):
+            raise ProblemError(f"{name[:40]!r} is not a name", key=key, remedy="a letter, then letters, digits and _")
+        if name in _RESERVED or name in taken:
+            raise ProblemError(f"the name {name!r} already has a meaning", key=key, remedy="choose another name")
+        return name
+
+    def _constants(self) -> dict[str, sympy.Expr]:
+        known: dict[str, sympy.Expr] = {}
+        for name, value in self.table.constants.items():
+            key = f"constants.{name}"
+            known[self._name(name, key, known)] = _number(Scope(constants=known), value, key)
+        return known
+
+    def _coordinates(self) -> tuple[Coordinate, ...]:
+        scope = Scope(constants=self.constants)
+        for name in self.table.periodic:
+            if name not in self.table.coordinates:
+                raise ProblemError(unknown_name("coordinate", name, self.table.coordinates), key="periodic")
+        result = []
+        for name, ends in self.table.coordinates.items():
+            key = f"coordinates.{name}"
+            self._name(name, key, self.constants)
+            if len(ends) != 2:
+                raise ProblemError(f"an interval has two ends, got {len(ends)}", key=key, remedy="write [lower, upper]")
+            interval = (_number(scope, ends[0], key), _number(scope, ends[1], key))
+            try:
+                result.append(Coordinate(sympy.Symbol(name, real=True), interval, name in self.table.periodic))
+            except ProblemError as error:
+                raise error.located(key=key) from None
+        if not result:
+            raise ProblemError("a problem needs at least one coordinate", key="coordinates")
+        return tuple(result)
+
+    def _time(self) -> str | None:
+        names = [symbol.name for symbol in self.symbols]
+        if self.table.time is not None and self.table.time not in names:
+            raise ProblemError(unknown_name("coordinate", self.table.time, names), key="time")
+        return self.table.time or ("t" if "t" in names else None)
+
+    def _fields(self) -> tuple[Field, ...]:
+        given = self.table.fields
+        tables = given if isinstance(given, dict) else {name: FieldTable() for name in given}
+        if not tables:
+            raise ProblemError("a problem needs at least one field", key="fields")
+        if isinstance(given, list) and len(set(given)) < len(given):
+            raise ProblemError(f"a field stands twice in {given}", key="fields")
+        taken = {**self.constants, **self._by_name(self.symbols)}
+        return tuple(self._field(self._name(name, "fields", taken), table) for name, table in tables.items())
+
+    def _field(self, name: str, table: FieldTable) -> Field:
+        clash = [
+            c
+            for c in self.constants
+            if c.startswith(name + "_") and set(c[len(name) + 1 :]) <= set(self.table.coordinates)
+        ]
+        if clash:
+            raise ProblemError(f"{clash[0]!r} also names a derivative of {name!r}", key=f"constants.{clash[0]}")
+        key = f"fields.{name}.range"
+        bounds = (-math.inf, math.inf)
+        if table.range == "positive":
+            bounds = (0.0, math.inf)
+        elif table.range is not None:
+            if len(table.range) != 2:
+                raise ProblemError(f"a range has two ends, got {len(table.range)}", key=key, remedy="write [0, 1]")
+            scope = Scope(constants=self.constants)
+            bounds = tuple(constant_value(_number(scope, end, key)) for end in table.range)  # type: ignore[assignment]
+        try:
+            return Field(sympy.Function(name, real=True)(*self.symbols), bounds, table.label, table.unit)
+        except ProblemError as error:
+            raise error.located(key=key) from None
+
+    def _exact(self, scope: Scope) -> dict[str, sympy.Expr]:
+        if self.table.manufactured is not None and self.table.reference.exact is not None:
+            raise ProblemError("a manufactured solution is the reference already", key="reference.exact")
+        table, key = self.table.manufactured, "manufactured"
+        if table is None:
+            table, key = self.table.reference.exact, "reference.exact"
+        if table is None:
+            return {}
+        names = [field.name for field in self.fields]
+        for name in table:
+            if name not in names:
+                raise ProblemError(unknown_name("field", name, names), key=key)
+        if key == "manufactured" and len(table) < len(names):
+            missing = sorted(set(names) - set(table))
+            raise ProblemError(f"the solution of {missing[0]!r} is missing", key=key)
+        return {name: _located(f"{key}.{name}", scope.expression, text) for name, text in table.items()}
+
+    def _equation(self, name: str, text: str) -> Residual:
+        key = f"equations.{name}"
+        expression = _located(key, self.scope.equation, text)
+        if self.table.manufactured is not None:
+            expression = expression - _located(key, self.scope.in_reference, expression)
+        residual = self._residual(name, expression)
+        if not residual.partials:
+            raise ProblemError(f"no field stands in {text!r}", key=key)
+        return residual
+
+    def _residual(self, name: str, expression: sympy.Expr) -> Residual:
+        return Residual(name, expression, self.symbols, tuple(field.symbol for field in self.fields))
+
+    def _check_fields_used(self, equations: tuple[Residual, ...]) -> None:
+        used = {partial.field for equation in equations for partial in equation.partials}
+        for field in self.fields:
+            if field.name not in used:
+                raise ProblemError(
+                    f"the field {field.name!r} stands in no equation",
+                    key="fields",
+                    remedy="remove it or add an equation",
+                )
+
+    def _conditions(self) -> tuple[Condition, ...]:
+        result: list[Condition] = []
+        for number, table in enumerate(self.table.conditions, start=1):
+            key = f"conditions[{number}]"
+            places = [table.where] if isinstance(table.where, str) else list(table.where)
+            if not places:
+                raise ProblemError("a condition needs a place", key=f"{key}.where")
+            for place in places:
+                for face, restrictions in self._places(place, f"{key}.where"):
+                    result.append(self._condition(table, f"{key}.equation", face, restrictions))
+        names = [condition.name for condition in result]
+        for name in names:
+            if names.count(name) > 1:
+                raise ProblemError(f"two conditions are named {name!r}", key="conditions", remedy="remove one of them")
+        return tuple(result)
+
+    def _condition(
+        self, table: ConditionTable, key: str, face: Face, restrictions: tuple[Inequality, ...]
+    ) -> Condition:
+        normal = tuple(sympy.Integer(face.sign if axis == face.axis else 0) for axis in range(len(self.symbols)))
+        expression = _located(key, self.scope.with_normal(normal).equation, table.equation)
+        where = f"{self.symbols[face.axis].name} = {face.value}"
+        if restrictions:
+            where += " and " + " and ".join(f"{restriction.margin} > 0" for restriction in restrictions)
+        residual = self._residual(f"{' '.join((table.name or table.equation).split())} at {where}", expression)
+        if not residual.partials:
+            raise ProblemError(f"no field stands in {table.equation!r}", key=key)
+        return Condition(where, face, residual, restrictions)
+
+    def _places(self, text: str, key: str) -> list[tuple[Face, tuple[Inequality, ...]]]:
+        """Return the faces that `where` names, each with its restrictions."""
+        if text.strip().startswith("on "):
+            raise ProblemError(f"{text!r} needs a geometry, which is not yet supported", key=key)
+        head, *rest = [part.strip() for part in re.split(r"\band\b", text)]
+        restrictions = tuple(_located(key, self._inequality, part) for part in rest)
+        if head == "boundary":
+            faces = [
+                Face(axis, side, coordinate.interval[index])
+                for axis, coordinate in enumerate(self.coordinates)
+                if coordinate.name != self.time and not coordinate.periodic
+                for index, side in enumerate(("lower", "upper"))
+            ]
+            if not faces:
+                raise ProblemError("this problem has no spatial boundary", key=key, remedy='write a face, e.g. "t = 0"')
+            return [(face, restrictions) for face in faces]
+        return [(_located(key, self._face, head), restrictions)]
+
+    def _face(self, text: str) -> Face:
+        names = [symbol.name for symbol in self.symbols]
+        sides = [side.strip() for side in text.split("=")]
+        if len(sides) != 2:
+            raise ProblemError(
+                f"{text!r} is not a place", remedy=f'write a face such as "{names[0]} = 0", or "boundary"'
+            )
+        if sides[0] not in names:
+            raise ProblemError(unknown_name("coordinate", sides[0], names))
+        axis = names.index(sides[0])
+        coordinate, value = self.coordinates[axis], Scope(constants=self.constants).number(sides[1])
+        if coordinate.periodic:
+            raise ProblemError(f"{coordinate.name!r} is periodic and has no boundary", remedy="remove this condition")
+        for index, side in enumerate(("lower", "upper")):
+            if math.isclose(
+                constant_value(value), constant_value(coordinate.interval[index]), abs_tol=1e-12 * coordinate.length
+            ):
+                return Face(axis, side, coordinate.interval[index])
+        ends = " or ".join(f'"{coordinate.name} = {end}"' for end in coordinate.interval)
+        raise ProblemError(f"{text!r} is not a face of the domain", remedy=f"write {ends}")
+
+    def _inequality(self, text: str) -> Inequality:
+        parts = _COMPARISON.split(text)
+        if len(parts) < 3:
+            raise ProblemError(f"{text!r} is not a restriction", remedy='write "x < 0.5" or "0 < x < 1"')
+        scope = Scope(coordinates=self._by_name(self.symbols), constants=self.constants)
+        values = [scope.expression(part) for part in parts[::2]]
+        margins = [
+            right - left if sign[0] == "<" else left - right
+            for (left, right), sign in zip(pairwise(values), parts[1::2], strict=True)
+        ]
+        margin = margins[0] if len(margins) == 1 else sympy.Min(*margins, evaluate=False)
+        return Inequality(margin, self.symbols)
+
+    def _reference(self) -> Reference:
+        table = self.table.reference
+        given = [key for key in ("exact", "solver", "file") if getattr(table, key) is not None]
+        if len(given) > 1:
+            raise ProblemError(f"{' and '.join(given)} exclude each other", key="reference")
+        if table.file is not None:
+            return Reference(self.exact, file=self._data_file(table.file, "reference.file"))
+        return Reference(self.exact, solver="none" if self.exact else (table.solver or "auto"))
+
+    def _data_file(self, name: str, key: str) -> Path:
+        folder = self.path.parent.resolve()
+        try:
+            path = (folder / name).resolve()
+        except (OSError, ValueError):
+            raise ProblemError(f"{name[:60]!r} is not a file name", key=key) from None
+        if not path.is_relative_to(folder):
+            raise ProblemError(
+                f"{name[:60]!r} lies outside the folder of the problem", key=key, remedy="copy it beside the problem"
+            )
+        if not path.is_file():
+            raise ProblemError(f"there is no file {name[:60]!r} beside the problem", key=key)
+        return path
+
+
+def _number(scope: Scope, value: Number, key: str) -> sympy.Expr:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ProblemError(f"{value} is not a finite number", key=key)
+    return _located(key, scope.number, value)
+
+
+def _located(key: str, read: Callable[[Argument], Result], argument: Argument) -> Result:
+    """Return read(argument), with the key added to a problem error that comes out of it."""
+    try:
+        return read(argument)
+    except ProblemError as error:
+        raise error.located(key=key) from None

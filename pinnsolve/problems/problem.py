@@ -1,0 +1,291 @@
+"""The records that a problem consists of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import sympy
+from numpy.typing import NDArray
+
+from pinnsolve.errors import ProblemError
+from pinnsolve.problems.formulas import Array, Elementary, Formula, constant_value, numpy_functions
+from pinnsolve.problems.partials import Partial
+
+Side = Literal["lower", "upper"]
+
+
+@dataclass(frozen=True)
+class Coordinate:
+    """One coordinate and its closed interval [lower, upper], exact as the file writes it."""
+
+    symbol: sympy.Symbol
+    interval: tuple[sympy.Expr, sympy.Expr]
+    periodic: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.lower < self.upper:
+            raise ProblemError(f"an interval needs lower < upper, got [{self.lower:g}, {self.upper:g}]")
+
+    @property
+    def name(self) -> str:
+        """The name in the problem file."""
+        return self.symbol.name
+
+    @property
+    def lower(self) -> float:
+        """The left end."""
+        return constant_value(self.interval[0])
+
+    @property
+    def upper(self) -> float:
+        """The right end."""
+        return constant_value(self.interval[1])
+
+    @property
+    def length(self) -> float:
+        """The length upper - lower, which is the period of a periodic coordinate."""
+        return self.upper - self.lower
+
+
+@dataclass(frozen=True)
+class Field:
+    """One unknown function of the coordinates.
+
+    Attributes:
+        symbol: the applied function u(x, t).
+        bounds: the open interval that the values lie in; infinite ends are no restriction.
+    """
+
+    symbol: sympy.Expr
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+    label: str = ""
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.bounds[0] < self.bounds[1]:
+            raise ProblemError(f"a range needs lower < upper, got {list(self.bounds)}")
+
+    @property
+    def name(self) -> str:
+        """The name in the problem file."""
+        return str(self.symbol.func)
+
+
+@dataclass(frozen=True)
+class Residual:
+    """An expression in the fields and their derivatives that shall be zero.
+
+    Attributes:
+        name: the equation's name in the problem file.
+        expression: left - right, in coordinates, applied fields and their derivatives.
+        coordinates: the symbols, in the column order of point arrays.
+        fields: the applied functions.
+    """
+
+    name: str
+    expression: sympy.Expr
+    coordinates: tuple[sympy.Symbol, ...]
+    fields: tuple[sympy.Expr, ...]
+
+    @cached_property
+    def symbols(self) -> dict[Partial, sympy.Expr]:
+        """The partial derivatives that occur, each with its place holder in the expression."""
+        found: dict[Partial, sympy.Expr] = {}
+        undifferentiated = self.expression
+        for node in sorted(self.expression.atoms(sympy.Derivative), key=str):
+            found[partial_of(node, self.coordinates)] = node
+            undifferentiated = undifferentiated.xreplace({node: sympy.S.One})
+        for applied in self.fields:
+            if undifferentiated.has(applied):
+                found[partial_of(applied, self.coordinates)] = applied
+        return dict(sorted(found.items()))
+
+    @property
+    def partials(self) -> tuple[Partial, ...]:
+        """The partial derivatives that the residual reads."""
+        return tuple(self.symbols)
+
+    def __call__(self, functions: Elementary, columns: Sequence[Array], jet: Mapping[Partial, Array]) -> Array:
+        """Return the residual at every point.
+
+        Args:
+            functions: elementary functions of the kind of array used.
+            columns: one array (N,) per coordinate.
+            jet: values (N,) of at least the residual's partials.
+        """
+        arrays = [*columns, *(jet[partial] for partial in self.partials)]
+        (value,) = self._formula(functions, arrays)
+        return value + 0.0 * columns[0] if isinstance(value, float) else value
+
+    @cached_property
+    def is_linear(self) -> bool:
+        """Whether the residual is affine in the fields and their derivatives."""
+        placed = self.placed
+        unknowns = list(self.placeholders.values())
+        slopes = [sympy.diff(placed, unknown) for unknown in unknowns]
+        return not any(slope.has(*unknowns) for slope in slopes)
+
+    @cached_property
+    def placeholders(self) -> dict[Partial, sympy.Symbol]:
+        """A plain symbol for each partial derivative."""
+        names = [x.name for x in self.coordinates]
+        return {partial: sympy.Symbol(partial.name(names), real=True) for partial in self.partials}
+
+    @cached_property
+    def placed(self) -> sympy.Expr:
+        """The expression with derivatives replaced by the plain symbols of `placeholders`."""
+        pairs = sorted(self.symbols.items(), key=lambda pair: -pair[0].order)
+        expression = self.expression
+        for partial, node in pairs:  # highest first: u itself also stands inside its derivatives
+            expression = expression.xreplace({node: self.placeholders[partial]})
+        return expression
+
+    @cached_property
+    def _formula(self) -> Formula:
+        return Formula([self.placed], [*self.coordinates, *self.placeholders.values()])
+
+
+@dataclass(frozen=True)
+class Face:
+    """The face of a box where one coordinate has its least or greatest value."""
+
+    axis: int
+    side: Side
+    value: sympy.Expr
+
+    @property
+    def sign(self) -> int:
+        """The component of the outward normal along the axis: -1 on a lower face, +1 on an upper one."""
+        return -1 if self.side == "lower" else 1
+
+
+@dataclass(frozen=True)
+class Inequality:
+    """A restriction of a face: margin > 0."""
+
+    margin: sympy.Expr
+    coordinates: tuple[sympy.Symbol, ...]
+
+    def holds(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which of the points (N, d) satisfy the inequality."""
+        (value,) = self._formula(numpy_functions(), list(points.T))
+        return np.broadcast_to(value, len(points)) > 0
+
+    @cached_property
+    def _formula(self) -> Formula:
+        return Formula([self.margin], self.coordinates)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """An equation that holds on one face of the domain (or on a part of it)."""
+
+    where: str
+    face: Face
+    residual: Residual
+    restrictions: tuple[Inequality, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name under which residuals are reported."""
+        return self.residual.name
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the problem file names as the truth."""
+
+    exact: Mapping[str, sympy.Expr] = field(default_factory=dict)
+    solver: Literal["auto", "none"] = "none"
+    file: Path | None = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A boundary or initial value problem on a box, in symbolic form."""
+
+    name: str
+    title: str
+    coordinates: tuple[Coordinate, ...]
+    fields: tuple[Field, ...]
+    equations: tuple[Residual, ...]
+    conditions: tuple[Condition, ...]
+    time: str | None = None
+    source: str = ""
+    tags: tuple[str, ...] = ()
+    constants: Mapping[str, sympy.Expr] = field(default_factory=dict)
+    reference: Reference = Reference()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    text: str = ""
+    digest: str = ""
+
+    @property
+    def coordinate_names(self) -> tuple[str, ...]:
+        """The coordinates' names, in the column order of point arrays."""
+        return tuple(coordinate.name for coordinate in self.coordinates)
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """The fields' names."""
+        return tuple(field.name for field in self.fields)
+
+    @property
+    def symbols(self) -> tuple[sympy.Symbol, ...]:
+        """The coordinates' symbols."""
+        return tuple(coordinate.symbol for coordinate in self.coordinates)
+
+    @property
+    def time_axis(self) -> int | None:
+        """The column of the time coordinate, None for a steady problem."""
+        return None if self.time is None else self.coordinate_names.index(self.time)
+
+    @property
+    def box(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The lower and upper corners of the domain, each of shape (d,)."""
+        lower = np.array([coordinate.lower for coordinate in self.coordinates])
+        return lower, np.array([coordinate.upper for coordinate in self.coordinates])
+
+    @cached_property
+    def partials(self) -> tuple[Partial, ...]:
+        """Every partial derivative that an equation reads."""
+        return tuple(sorted({partial for equation in self.equations for partial in equation.partials}))
+
+    @property
+    def order(self) -> int:
+        """The highest total order of a derivative in the equations."""
+        return max((partial.order for partial in self.partials), default=0)
+
+    def order_in(self, axis: int) -> int:
+        """Return the highest number of derivatives along one coordinate in the equations."""
+        return max((partial.orders[axis] for partial in self.partials), default=0)
+
+    def partial(self, name: str) -> Partial:
+        """Return the partial derivative of this name, e.g. `u_xx` or `d(u, x1, x1)`.
+
+        Raises:
+            ProblemError: the name is no partial derivative of a field.
+        """
+        from pinnsolve.problems.expressions import Scope
+
+        scope = Scope(
+            coordinates={symbol.name: symbol for symbol in self.symbols},
+            fields={field.name: field.symbol for field in self.fields},
+        )
+        node = scope.expression(name)
+        if not isinstance(node, sympy.Derivative) and node not in [field.symbol for field in self.fields]:
+            raise ProblemError(f"{name!r} is not a partial derivative of a field")
+        return partial_of(node, self.symbols)
+
+
+def partial_of(node: sympy.Expr, coordinates: Sequence[sympy.Symbol]) -> Partial:
+    """Return the partial derivative that a SymPy derivative (or applied function) stands for."""
+    if not isinstance(node, sympy.Derivative):
+        return Partial(str(node.func), (0,) * len(coordinates))
+    counts = {symbol: int(times) for symbol, times in node.variable_count}
+    return Partial(str(node.expr.func), tuple(counts.get(symbol, 0) for symbol in coordinates))
