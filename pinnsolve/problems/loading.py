@@ -15,13 +15,14 @@ import sympy
 from pinnsolve.errors import ProblemError, unknown_name
 from pinnsolve.problems.expressions import FUNCTIONS, NUMBERS, OPERATORS, Scope
 from pinnsolve.problems.formulas import constant_value
-from pinnsolve.problems.problem import Condition, Coordinate, Face, Field, Inequality, Problem, Reference, Residual
+from pinnsolve.problems.problem import Condition, Coordinate, Face, Field, Inequality, Problem, Reference, Residual, Side
 from pinnsolve.problems.schema import ConditionTable, FieldTable, Number, ProblemTable, read_table
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
+_SIDES: tuple[Side, Side] = ("lower", "upper")
 _COMPARISON = re.compile(r"(<=|>=|<|>)")
 _RESERVED = {*FUNCTIONS, *NUMBERS, *OPERATORS}
 
@@ -248,7 +249,7 @@ class _Reader:
                 Face(axis, side, coordinate.interval[index])
                 for axis, coordinate in enumerate(self.coordinates)
                 if coordinate.name != self.time and not coordinate.periodic
-                for index, side in enumerate(("lower", "upper"))
+                for index, side in enumerate(_SIDES)
             ]
             if not faces:
                 raise ProblemError("this problem has no spatial boundary", key=key, remedy='write a face, e.g. "t = 0"')
@@ -268,7 +269,7 @@ class _Reader:
         coordinate, value = self.coordinates[axis], Scope(constants=self.constants).number(sides[1])
         if coordinate.periodic:
             raise ProblemError(f"{coordinate.name!r} is periodic and has no boundary", remedy="remove this condition")
-        for index, side in enumerate(("lower", "upper")):
+        for index, side in enumerate(_SIDES):
             if math.isclose(
                 constant_value(value), constant_value(coordinate.interval[index]), abs_tol=1e-12 * coordinate.length
             ):
