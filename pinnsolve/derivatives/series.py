@@ -320,6 +320,15 @@ def _log_derivatives(z: Tensor, order: int) -> list[Tensor]:
     return [torch.log(z), *_power_derivatives(z, -1.0, max(order - 1, 0))][: order + 1]
 
 
+def _tanh_derivatives(z: Tensor, order: int) -> list[Tensor]:
+    """Return derivatives of y = tanh z by Leibniz' rule on y' = 1 - y²; nothing in it can overflow."""
+    result = [torch.tanh(z)]
+    for k in range(order):
+        square = sum((math.comb(k, j) * result[j] * result[k - j] for j in range(k + 1)), torch.zeros_like(z))
+        result.append(1 - square if k == 0 else -square)
+    return result
+
+
 def _from_slope(value: Callable[[Tensor], Tensor], slope: Callable[[Any], Any]) -> Callable[[Series], Series]:
     """Return f∘z for an f known by its slope: f'(z) as a series in one variable gives all derivatives of f."""
 
@@ -358,8 +367,8 @@ RULES: dict[Any, Callable[..., Any]] = {
     torch.sqrt: lambda z: z**0.5,
     torch.sinh: _elementary(_cycle(torch.sinh, torch.cosh)),
     torch.cosh: _elementary(_cycle(torch.cosh, torch.sinh)),
-    torch.tanh: lambda z: 1 - 2 / (torch.exp(2 * z) + 1),
-    torch.sigmoid: lambda z: 1 / (torch.exp(-z) + 1),
+    torch.tanh: _elementary(_tanh_derivatives),
+    torch.sigmoid: lambda z: (z * 0.5).compose(_tanh_derivatives) * 0.5 + 0.5,
     torch.atan: _from_slope(torch.atan, lambda z: 1 / (z * z + 1)),
     torch.asin: _from_slope(torch.asin, lambda z: (1 - z * z) ** -0.5),
     torch.acos: _from_slope(torch.acos, lambda z: -((1 - z * z) ** -0.5)),

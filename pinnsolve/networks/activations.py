@@ -199,6 +199,19 @@ def _sigmoid_derivatives(z: Tensor, order: int) -> list[Tensor]:
     return [y, *(_horner(p, y) for p in _autonomous_polynomials((0.0, 1.0, -1.0), order)[1:])]  # y' = y - y²
 
 
+def _sigmoid(_: float) -> Activation:
+    return Activation(
+        name="sigmoid",
+        formula="1 / (1 + exp(-z))",
+        value=torch.sigmoid,
+        derivatives=_sigmoid_derivatives,
+        smoothness=math.inf,
+        lipschitz=0.25,
+        range=(0.0, 1.0),
+        source="Cybenko (1989), Math. Control Signals Systems 2",
+    )
+
+
 def _times_z(z: Tensor, factor: list[Tensor]) -> list[Tensor]:
     """Return derivatives of z·g(z) from those of g: (z g)^(k) = z g^(k) + k g^(k-1)."""
     return [z * factor[0], *(z * factor[k] + k * factor[k - 1] for k in range(1, len(factor)))]
@@ -280,6 +293,7 @@ _REGISTRY: dict[str, Callable[[float], Activation]] = {
     "gelu": _gelu,
     "relu": _relu,
     "selu": _selu,
+    "sigmoid": _sigmoid,
     "silu": _silu,
     "sine": _sine,
     "softplus": _softplus,

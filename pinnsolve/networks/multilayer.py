@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -54,7 +55,7 @@ class MultilayerPerceptron(nn.Module):
         deviation = INITIALIZATIONS[initialization]
         self.hidden = nn.ModuleList(
             _linear(fan_in, fan_out, deviation(fan_in, fan_out), generator, dtype)
-            for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True)
+            for fan_in, fan_out in pairwise(widths)
         )
         self.output = _linear(width, outputs, deviation(width, outputs), generator, dtype)
 

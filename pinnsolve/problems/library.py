@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pinnsolve.errors import InputError, unknown_name
-from pinnsolve.problems.loading import load_problem_file
-from pinnsolve.problems.problem import Problem
+
+if TYPE_CHECKING:
+    from pinnsolve.problems.problem import Problem
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
@@ -46,6 +48,8 @@ def load_problem(name: str | Path, folder: str | Path | None = None) -> Problem:
     Raises:
         InputError: the name is unknown; ProblemError: its file cannot be used.
     """
+    from pinnsolve.problems.loading import load_problem_file
+
     if str(name).endswith(".toml"):
         return load_problem_file(Path(name))
     known = {path.stem: path for path in problem_files(folder)}

@@ -15,7 +15,17 @@ import sympy
 from pinnsolve.errors import ProblemError, unknown_name
 from pinnsolve.problems.expressions import FUNCTIONS, NUMBERS, OPERATORS, Scope
 from pinnsolve.problems.formulas import constant_value
-from pinnsolve.problems.problem import Condition, Coordinate, Face, Field, Inequality, Problem, Reference, Residual, Side
+from pinnsolve.problems.problem import (
+    Condition,
+    Coordinate,
+    Face,
+    Field,
+    Inequality,
+    Problem,
+    Reference,
+    Residual,
+    Side,
+)
 from pinnsolve.problems.schema import ConditionTable, FieldTable, Number, ProblemTable, read_table
 
 Argument = TypeVar("Argument")
@@ -71,7 +81,7 @@ class _Reader:
         )
 
     def problem(self, content: bytes) -> Problem:
-        table = self.table
+        table, text = self.table, content.decode("utf-8-sig")
         equations = tuple(self._equation(name, text) for name, text in table.equations.items())
         if not equations:
             raise ProblemError("a problem needs at least one equation", key="equations")
@@ -89,8 +99,8 @@ class _Reader:
             constants=self.constants,
             reference=self._reference(),
             defaults=table.solve,
-            text=content.decode("utf-8-sig"),
-            digest=hashlib.sha256(content).hexdigest(),
+            text=text,
+            digest=hashlib.sha256(text.encode()).hexdigest(),
         )
 
     @staticmethod

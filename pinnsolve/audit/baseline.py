@@ -1,0 +1,152 @@
+"""What finite differences are compared with: float64 automatic differentiation, and the exact solution."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pinnsolve.audit.noise import Noise, noise_of, rounding_noise
+from pinnsolve.audit.records import Array, rms
+from pinnsolve.audit.sample import Sample
+from pinnsolve.derivatives.autograd import autograd
+from pinnsolve.derivatives.jet import Differentiator, Fields, Jet
+from pinnsolve.derivatives.stencils import family
+from pinnsolve.derivatives.taylor import taylor
+from pinnsolve.problems import Partial
+
+HIGHEST_ORDER = 8  # of a derivative f^(p+d) in a leading term
+_HIGHEST_NESTED = 4  # the same where Taylor mode is missing a rule, and nested autograd must do
+_DISAGREEMENT = 1e-9  # taylor against autograd, relative; tests hold them to 1e-12 and 1e-10
+_VANISHING = 100  # units of rounding noise σ / L^d below which a derivative counts as zero
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One derivative of the trial solution at N points, in float64.
+
+    Attributes:
+        partial: which.
+        values: by automatic differentiation (Taylor mode), (N,).
+        exact: the exact solution's, (N,), or None.
+        noise: σ, the standard deviation of the field's rounding errors in the dtype of the audited model.
+        reproducible: whether nested autograd gives the same at the median point.
+        floor: the rounding error σ64 / L^d that a derivative cannot be known better than.
+    """
+
+    partial: Partial
+    values: Array
+    exact: Array | None
+    noise: float
+    reproducible: bool
+    floor: float
+
+    @property
+    def scale(self) -> float:
+        """The RMS of the derivative, by which errors are divided; NaN for one that vanishes."""
+        size = float(rms(self.values))
+        return size if size > _VANISHING * self.floor else float("nan")
+
+    @property
+    def vanishes(self) -> bool:
+        """Whether the derivative is zero at all points, but for rounding."""
+        return bool(rms(self.values) <= _VANISHING * self.floor)
+
+
+@dataclass(frozen=True)
+class Model:
+    """The trial solution with its weights rounded to a dtype: evaluated in that dtype and in float64."""
+
+    dtype: torch.dtype
+    fields: nn.Module
+    fields64: nn.Module
+
+    @classmethod
+    def rounded(cls, ansatz: nn.Module, dtype: str) -> Model:
+        """Return copies of the trial solution; the original is not touched."""
+        kind: torch.dtype = getattr(torch, dtype)
+        fields = copy.deepcopy(ansatz).to(kind).requires_grad_(False)
+        return cls(kind, fields, copy.deepcopy(fields).to(torch.float64))
+
+    @torch.no_grad()
+    def computes_in_its_dtype(self, points: Tensor) -> bool:
+        """Return whether no part of the trial solution carries another precision into the values."""
+        values = self.fields(points[:1].to(self.dtype)).values()
+        return all(not isinstance(value, Tensor) or value.dtype == self.dtype for value in values)
+
+
+def baselines(
+    model: Model, sample: Sample, partials: Sequence[Partial], exact: Differentiator | None
+) -> dict[Partial, Baseline]:
+    """Return the baseline of every partial derivative."""
+    names = sorted({partial.field for partial in partials})
+    jet = _automatic(model.fields64, sample.points, partials)
+    nested = autograd(model.fields64, sample.points, partials)
+    truth = exact(model.fields64, sample.points, partials) if exact else None
+    noise = rounding_noise(model.fields, sample, sample.points.to(model.dtype), names)
+    noise64 = noise if model.dtype == torch.float64 else rounding_noise(model.fields64, sample, sample.points, names)
+    return {
+        partial: Baseline(
+            partial=partial,
+            values=array(jet[partial]),
+            exact=array(truth[partial]) if truth else None,
+            noise=noise_of(partial, noise),
+            reproducible=_agree(array(jet[partial]), array(nested[partial]), _floor(partial, noise64, sample)),
+            floor=_floor(partial, noise64, sample),
+        )
+        for partial in partials
+    }
+
+
+def higher_derivatives(
+    fields: Fields, sample: Sample, partials: Sequence[Partial], schemes: Sequence[str]
+) -> dict[Partial, Array]:
+    """Return the derivatives f^(p+d) of all leading terms, of order 8 at most, (N,) each, in float64."""
+    wanted = {term for partial in partials for scheme in schemes for term in leading_partials(partial, scheme).values()}
+    try:
+        jet = taylor(fields, sample.points, [term for term in wanted if term.order <= HIGHEST_ORDER])
+    except NotImplementedError:
+        jet = autograd(fields, sample.points, [term for term in wanted if term.order <= _HIGHEST_NESTED])
+    return {term: array(value) for term, value in jet.items()}
+
+
+def leading_partials(partial: Partial, scheme: str) -> dict[int, Partial]:
+    """Return the derivative in the leading term of each coordinate's stencil: ∂^(α + p e_a) for α_a > 0."""
+    result = {}
+    for axis, order in enumerate(partial.orders):
+        if order:
+            accuracy = family(scheme, order).free.accuracy
+            orders = (*partial.orders[:axis], order + accuracy, *partial.orders[axis + 1 :])
+            result[axis] = Partial(partial.field, orders)
+    return result
+
+
+def array(values: Tensor) -> Array:
+    """Return the values as a NumPy array in float64."""
+    return values.detach().double().cpu().numpy()
+
+
+def _automatic(fields: Fields, points: Tensor, partials: Sequence[Partial]) -> Jet:
+    try:
+        return taylor(fields, points, partials)
+    except NotImplementedError:  # a torch function that Taylor mode has no rule for
+        return autograd(fields, points, partials)
+
+
+def _floor(partial: Partial, noise: Noise, sample: Sample) -> float:
+    lengths = [high - low for low, high in zip(sample.lower, sample.upper, strict=True)]
+    volume = np.prod([length**order for length, order in zip(lengths, partial.orders, strict=True)])
+    return float(noise_of(partial, noise) / volume)
+
+
+def _agree(one: Array, other: Array, floor: float) -> bool:
+    """Return whether two ways of automatic differentiation agree at the median point.
+
+    The median, since the two may take different sides where a point lies on a kink.
+    """
+    difference = float(np.median(np.abs(one - other)))
+    return not difference > max(_DISAGREEMENT * float(rms(one)), _VANISHING * floor)

@@ -1,0 +1,247 @@
+r"""V-curves: the error of one derivative by one scheme in one dtype, against the step."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import theilslopes
+
+from pinnsolve.audit.baseline import Baseline, Model, array, leading_partials
+from pinnsolve.audit.kinks import kinked, recorded_signs
+from pinnsolve.audit.records import Array, known, rms
+from pinnsolve.audit.sample import Sample
+from pinnsolve.derivatives.finite_differences import NodeBatch
+from pinnsolve.derivatives.stencils import best_step, family, predicted_error
+from pinnsolve.problems import Partial
+
+_ABOVE_ROUNDING = 10.0  # a slope is read where the error is this far above the rounding line
+_LEADING_RATIO = (0.5, 2.0)  # and the leading term alone explains the error within these bounds
+_DECADE = 10.0  # over at least this range of steps
+
+
+@dataclass(frozen=True)
+class VCurve:
+    """Finite differences of one derivative at N points for K steps, ascending, and all they compare with.
+
+    Attributes:
+        scheme, dtype: how they were computed.
+        baseline: automatic differentiation and the exact solution.
+        steps: h in the unit of the first coordinate differentiated, (K,).
+        values: finite differences, (K, N).
+        truncation: the leading term Σ_a A_a h_a^p ∂^(α + p e_a) f, (K, N); None if it is not known.
+        rounding: √Σc² σ / h^d, (K, N).
+        kinked: where the stencil lies across a kink, (K, N).
+        free: where the stencil is that of points far from the ends, (K, N).
+    """
+
+    scheme: str
+    dtype: str
+    baseline: Baseline
+    steps: Array
+    values: Array
+    truncation: Array | None
+    rounding: Array
+    kinked: NDArray[np.bool_]
+    free: NDArray[np.bool_]
+
+    @cached_property
+    def differences(self) -> Array:
+        """Finite differences minus automatic differentiation, (K, N)."""
+        return self.values - self.baseline.values
+
+    @cached_property
+    def errors(self) -> Array:
+        """RMS over the points of the differences, absolute, (K,)."""
+        return rms(self.differences)
+
+    @cached_property
+    def best(self) -> int:
+        """The index of the step with the least error; the largest step if there is no finite error."""
+        finite = np.where(np.isfinite(self.errors), self.errors, np.inf)
+        return int(np.argmin(finite)) if np.isfinite(finite).any() else len(finite) - 1
+
+    @cached_property
+    def clean_errors(self) -> Array:
+        """RMS of the differences at the points whose stencils lie across no kink, (K,); NaN where they are few."""
+        clean = ~self.kinked
+        count = clean.sum(1)
+        squares = np.where(clean, np.square(self.differences), 0.0).sum(1)
+        return np.where(2 * count >= clean.shape[1], np.sqrt(squares / np.maximum(count, 1)), np.nan)
+
+    @cached_property
+    def predictions(self) -> Array:
+        """The law of truncation and rounding at each step, absolute, (K,)."""
+        if self.truncation is None:
+            return np.full(len(self.steps), np.nan)
+        return rms(self.truncation) + rms(self.rounding)
+
+    def relative(self, error: float) -> float | None:
+        """Return an absolute error divided by the RMS of the derivative; None if that is zero."""
+        return known(error / self.baseline.scale)
+
+    @property
+    def observed_order(self) -> float | None:
+        """The Theil-Sen slope of log RMS error against log h in the longest valid window, None without one.
+
+        Valid are steps with an error of at least 10 times the rounding line and a leading-term ratio
+        ρ = median(e_FD / truncation) in 0.5 ... 2; a window is a decade of them or more. The RMS is over
+        the points that keep the free stencil throughout: stencils at the ends have a larger A, and more
+        points need them the larger the step, which would add to the slope.
+        """
+        low, high = _LEADING_RATIO
+        valid = (self.errors > _ABOVE_ROUNDING * rms(self.rounding)) & (self.ratios > low) & (self.ratios < high)
+        first, last = _longest_run(valid)
+        if last <= first or self.steps[last] < _DECADE * self.steps[first]:
+            return None
+        window = slice(first, last + 1)
+        fixed = self.free[window].all(0)
+        errors = rms(self.differences[window][:, fixed]) if fixed.any() else np.zeros(1)
+        if not (errors > 0).all():
+            return None
+        return known(float(theilslopes(np.log(errors), np.log(self.steps[window]))[0]))
+
+    @cached_property
+    def ratios(self) -> Array:
+        """ρ(h), the median over the points of error / leading term, (K,); NaN if the term is not known."""
+        if self.truncation is None:
+            return np.full(len(self.steps), np.nan)
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a leading term that is zero everywhere
+            ratio = self.differences / np.where(self.truncation == 0, np.nan, self.truncation)
+            return np.nanmedian(ratio, axis=1)
+
+    @property
+    def predicted(self) -> tuple[float | None, float | None]:
+        """The step (as `steps`) and the absolute error that the law puts lowest, within the steps tried."""
+        if self.truncation is None:
+            return None, None
+        order = self.baseline.partial.order
+        accuracy = _accuracy(self.baseline.partial, self.scheme)
+        # the factors of h^p and h^-d, from the smallest step: there every stencil is the free one
+        smallest = float(self.steps[0])
+        truncation = float(rms(self.truncation[0])) / smallest**accuracy
+        rounding = float(rms(self.rounding[0])) * smallest**order
+        if not math.isfinite(truncation + rounding):
+            return None, None
+        step = best_step(truncation, rounding, accuracy, order)
+        step = min(max(step, smallest), float(self.steps[-1]))
+        return step, predicted_error(step, truncation, rounding, accuracy, order)
+
+
+def v_curves(
+    model: Model,
+    sample: Sample,
+    scheme: str,
+    baselines: Mapping[Partial, Baseline],
+    higher: Mapping[Partial, Array],
+) -> list[VCurve]:
+    """Return the V-curve of every derivative: one evaluation per step serves all of them."""
+    dtype = str(model.dtype).removeprefix("torch.")
+    points = sample.points.to(model.dtype)
+    found: dict[Partial, list[_Measurement]] = {partial: [] for partial in baselines}
+    for step in sample.steps(dtype):
+        fitting = [partial for partial in baselines if sample.fits(scheme, partial.orders, step)]
+        if not fitting:
+            break
+        batch = sample.differentiator(scheme, step).batch(points, list({partial.orders for partial in fitting}))
+        for partial, measurement in _measured(model, batch, step, scheme, fitting).items():
+            found[partial].append(measurement)
+    return [
+        _curve(scheme, dtype, baselines[partial], measurements, sample, higher)
+        for partial, measurements in found.items()
+        if measurements
+    ]
+
+
+@dataclass(frozen=True)
+class _Measurement:
+    """One step of one V-curve: (N,) arrays, leading coefficients A h^p by coordinate."""
+
+    step: float
+    values: Array
+    leading: dict[int, Array]
+    spread: Array
+    kinked: NDArray[np.bool_]
+    free: NDArray[np.bool_]
+
+
+@torch.no_grad()
+def _measured(
+    model: Model, batch: NodeBatch, step: float, scheme: str, partials: Sequence[Partial]
+) -> dict[Partial, _Measurement]:
+    with recorded_signs(model.fields) as signs:
+        values = model.fields(batch.nodes)
+    result = {}
+    for partial in partials:
+        alpha = partial.orders
+        leading = {axis: array(batch.leading[axis, order]) for axis, order in enumerate(alpha) if order}
+        across = kinked(signs, batch.uses(alpha)).cpu().numpy() if signs else np.zeros(len(batch.nodes[0]), bool)
+        result[partial] = _Measurement(
+            step=step,
+            values=array(batch.derivative(values[partial.field], alpha)),
+            leading=leading,
+            spread=array(batch.spread(alpha)) / batch.scale(alpha),
+            kinked=across,
+            free=_free(leading, partial, scheme),
+        )
+    return result
+
+
+def _curve(
+    scheme: str,
+    dtype: str,
+    baseline: Baseline,
+    measurements: Sequence[_Measurement],
+    sample: Sample,
+    higher: Mapping[Partial, Array],
+) -> VCurve:
+    partial = baseline.partial
+    terms = leading_partials(partial, scheme)
+    accuracy = _accuracy(partial, scheme)
+    truncation = None
+    if all(term in higher for term in terms.values()):
+        truncation = np.stack(
+            [
+                sum((m.leading[a] * (m.step * sample.units[a]) ** accuracy * higher[term] for a, term in terms.items()))
+                for m in measurements
+            ]
+        )
+    return VCurve(
+        scheme=scheme,
+        dtype=dtype,
+        baseline=baseline,
+        steps=sample.step_along(partial.orders, 1.0) * np.array([m.step for m in measurements]),
+        values=np.stack([m.values for m in measurements]),
+        truncation=truncation,
+        rounding=np.stack([m.spread for m in measurements]) * baseline.noise,
+        kinked=np.stack([m.kinked for m in measurements]),
+        free=np.stack([m.free for m in measurements]),
+    )
+
+
+def _free(leading: Mapping[int, Array], partial: Partial, scheme: str) -> NDArray[np.bool_]:
+    """Return where the leading coefficients (N,) are those of the free stencils."""
+    wanted = {axis: float(family(scheme, partial.orders[axis]).free.leading) for axis in leading}
+    return np.logical_and.reduce([np.isclose(leading[axis], wanted[axis]) for axis in leading])
+
+
+def _accuracy(partial: Partial, scheme: str) -> int:
+    return next(family(scheme, order).free.accuracy for order in partial.orders if order)
+
+
+def _longest_run(valid: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return the first and last index of the longest run of true values; (0, -1) if there is none."""
+    best, start = (0, -1), 0
+    for index, good in enumerate(valid):
+        if not good:
+            start = index + 1
+        elif index - start > best[1] - best[0]:
+            best = (start, index)
+    return best

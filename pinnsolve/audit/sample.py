@@ -1,0 +1,93 @@
+"""Where and with which steps derivatives are audited: numbers short enough that no node is rounded."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.stats import qmc
+from torch import Tensor
+
+from pinnsolve.derivatives.finite_differences import FiniteDifferences
+from pinnsolve.derivatives.stencils import family
+from pinnsolve.problems import Problem
+
+_POINT_BITS = 16  # points are multiples of unit/2^16
+_SMALLEST = {"float64": -38, "float32": -23}  # exponents of the least step: 10 and 6 decades below the largest
+_NOISE = {"float64": -30, "float32": -14}  # of the step at which rounding noise is measured
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Fixed points in the domain, and steps for every coordinate that scale with its length.
+
+    A step is r times the coordinate's unit, a power of two near its length; r is a power of two
+    times 1 or 1.5. Points are multiples of unit/2^16. Every node x + j h is then exact in both precisions.
+
+    Attributes:
+        points: (N, d), float64.
+        lower, upper, units: one entry per coordinate.
+        periodic: which coordinates are periodic.
+    """
+
+    points: Tensor
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+    units: tuple[float, ...]
+    periodic: tuple[bool, ...]
+
+    def steps(self, dtype: str) -> list[float]:
+        """Return the relative steps r in ascending order, 4.4 per decade.
+
+        The least is 2^-38 (float64) or 2^-23 (float32), or what the dtype resolves at the far end of the domain.
+        """
+        least = max(2.0 ** _SMALLEST[dtype], self._resolution(dtype))
+        ladder = (mantissa * 8.0**i for i in range(-16, 1) for mantissa in (0.125, 0.1875, 0.375, 0.75))
+        return [r for r in ladder if r >= least]
+
+    def noise_step(self, dtype: str) -> float:
+        """Return the relative step at which fourth differences of a smooth field are rounding noise."""
+        return max(2.0 ** _NOISE[dtype], 64 * self._resolution(dtype))
+
+    def fits(self, scheme: str, orders: tuple[int, ...], step: float) -> bool:
+        """Return whether the stencil of ∂^orders with relative step r fits everywhere in the domain."""
+        spans = (family(scheme, order).span if order else 0 for order in orders)
+        boxes = zip(spans, self.units, self.lower, self.upper, strict=True)
+        return all(span * step * unit <= high - low for span, unit, low, high in boxes)
+
+    def differentiator(self, scheme: str, step: float) -> FiniteDifferences:
+        """Return the finite differences of this scheme and relative step."""
+        steps = tuple(step * unit for unit in self.units)
+        return FiniteDifferences(scheme, steps, self.lower, self.upper, self.periodic)
+
+    def step_along(self, orders: tuple[int, ...], step: float) -> float:
+        """Return the step in the unit of the first coordinate that ∂^orders differentiates."""
+        return step * self.units[next(a for a, order in enumerate(orders) if order)]
+
+    def _resolution(self, dtype: str) -> float:
+        """Return the least r for which 1.5 r · unit is a multiple of the spacing of numbers, in every coordinate."""
+        spacings = []
+        for low, high, unit, wraps in zip(self.lower, self.upper, self.units, self.periodic, strict=True):
+            largest = max(abs(low), abs(high)) * (2 if wraps else 1)  # nodes may pass a periodic end
+            below = math.frexp(np.nextafter(largest, 0))[1]  # largest < 2^below, or equal to it
+            spacings.append(2.0 ** (below + 1) * torch.finfo(getattr(torch, dtype)).eps / 2 / unit)
+        return max(spacings)
+
+
+def audit_sample(problem: Problem, count: int, seed: int, device: torch.device) -> Sample:
+    """Return seeded Sobol points in the box of a problem, moved to the nearest short binary fraction."""
+    lower, upper = problem.box
+    unit = 2.0 ** np.round(np.log2(upper - lower))
+    sobol = qmc.Sobol(len(unit), scramble=True, seed=seed)
+    free = lower + (upper - lower) * sobol.random_base2(max(count - 1, 0).bit_length())[:count]
+    quantum = unit / 2**_POINT_BITS
+    short = quantum * np.clip(np.round(free / quantum), np.ceil(lower / quantum), np.floor(upper / quantum))
+    return Sample(
+        points=torch.as_tensor(short, dtype=torch.float64, device=device),
+        lower=tuple(lower.tolist()),
+        upper=tuple(upper.tolist()),
+        units=tuple(unit.tolist()),
+        periodic=tuple(coordinate.periodic for coordinate in problem.coordinates),
+    )

@@ -1,0 +1,108 @@
+"""Verdicts: what limits a derivative, in words that a user can act on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from pinnsolve.audit.curve import VCurve
+from pinnsolve.audit.records import rms
+
+VERDICTS = {
+    "ok": "",
+    "not finite": "the derivative is not finite at some points",
+    "smoothness violation": "the activation is too rough for this order, its jumps are missing from the derivative; "
+    "use tanh, sine or gelu",
+    "derivative mismatch": "ways of differentiating disagree by far more than their errors: one derivative is wrong, "
+    "do not trust this solution",
+    "kink-limited": "kinks of the activation limit finite differences at every step; use automatic differentiation, "
+    "or tanh, sine or gelu",
+    "rounding-limited": "finite differences at their best step add more error than the network; "
+    "use automatic differentiation",
+    "network-limited": "the network's own derivative is far from exact, however it is taken; train longer",
+}
+MISMATCH = 10.0  # finite differences agree among themselves this much better than with automatic differentiation
+KINK = 3.0  # the best error is this much larger than that of the points without kinks
+DOMINANT = 1.0  # R = e_FD / e_net above which finite differences dominate the error
+COARSE = 1e-2  # the relative error that they may have where the exact solution is not known
+FAR = 0.1  # the relative error of the network's derivative that no way of differentiating repairs
+
+
+def verdicts(curves: Sequence[VCurve], smoothness: float) -> list[str]:
+    """Return one verdict per V-curve.
+
+    A mismatch concerns the scheme alone if most schemes agree with automatic differentiation; else
+    automatic differentiation is at fault, and no row of that derivative passes.
+    """
+    suspects = [_mismatched(curve) for curve in curves]
+    groups = Counter((curve.baseline.partial, curve.dtype) for curve in curves)
+    found = Counter((curve.baseline.partial, curve.dtype) for curve, bad in zip(curves, suspects, strict=True) if bad)
+    wrong = {key[0] for key, count in found.items() if 2 * count > groups[key]}
+    wrong |= {curve.baseline.partial for curve in curves if not curve.baseline.reproducible}
+    return [
+        _verdict(curve, smoothness, bad or curve.baseline.partial in wrong)
+        for curve, bad in zip(curves, suspects, strict=True)
+    ]
+
+
+def _verdict(curve: VCurve, smoothness: float, mismatched: bool) -> str:
+    """Return the first verdict that applies."""
+    baseline = curve.baseline
+    if not np.isfinite(baseline.values).all() or not np.isfinite(curve.errors).any():
+        return "not finite"
+    if baseline.partial.order > smoothness + 1:
+        return "smoothness violation"
+    if mismatched:
+        return "derivative mismatch"
+    if _kink_limited(curve):
+        return "kink-limited"
+    if baseline.vanishes:
+        return "ok"
+    error = float(curve.errors[curve.best])
+    network = _network_error(curve)
+    if error > (COARSE * baseline.scale if network is None else DOMINANT * network):
+        return "rounding-limited"
+    return "network-limited" if network is not None and network > FAR * baseline.scale else "ok"
+
+
+def _mismatched(curve: VCurve) -> bool:
+    """Return whether finite differences agree among themselves and not with automatic differentiation.
+
+    δ(h) = rms(D_h f - D_h' f) for neighbouring steps h < h' estimates the error of finite differences from
+    themselves alone: with steps 4/3 or more apart the error is at most 4 δ for a scheme of first order.
+    """
+    if len(curve.steps) < 2:
+        return False
+    changes = rms(np.diff(curve.values, axis=0))
+    if not np.isfinite(changes).any():
+        return False
+    steadiest = int(np.nanargmin(np.where(np.isfinite(changes), changes, np.inf)))
+    error = float(min(curve.errors[steadiest : steadiest + 2]))
+    own = float(changes[steadiest]) + float(min(rms(curve.rounding[steadiest : steadiest + 2])))
+    return error > MISMATCH * max(own, curve.baseline.floor)
+
+
+def _kink_limited(curve: VCurve) -> bool:
+    """Return whether kinks keep the best error above that of the clean points, or above the law.
+
+    The second where so many points are kinked that the clean ones tell little: then the kinked ones
+    must carry most of the squared error.
+    """
+    if not curve.kinked.any():
+        return False
+    error, (_, predicted) = curve.errors[curve.best], curve.predicted
+    if np.isfinite(curve.clean_errors).any() and error > KINK * np.nanmin(curve.clean_errors):
+        return True
+    squares = np.square(curve.differences[curve.best])
+    carried = squares[curve.kinked[curve.best]].sum() > 0.5 * squares.sum()
+    return bool(carried and predicted is not None and error > KINK * predicted)
+
+
+def _network_error(curve: VCurve) -> float | None:
+    """Return the RMS of e_net = exact - automatic differentiation, None if it is not known."""
+    exact = curve.baseline.exact
+    if exact is None or not np.isfinite(exact).all():
+        return None
+    return float(rms(exact - curve.baseline.values))

@@ -1,0 +1,62 @@
+"""The command line: a client of the library, and the only code that prints or exits."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with the exit code of design: 0 to 6, or 128 + signal."""
+    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line; return its exit code. The one exit door: every fault ends here."""
+    debug = "--debug" in arguments
+    try:
+        return _dispatch([argument for argument in arguments if argument != "--debug"])
+    except BrokenPipeError:
+        # whoever read our output has gone: that is no fault of the program
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except BaseException as error:
+        if debug:
+            raise
+        return _explained(error)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    from pinnsolve.cli.app import app
+
+    result = app(args=arguments, prog_name="pinnsolve", standalone_mode=False)
+    sys.stdout.flush()
+    return result if isinstance(result, int) else 0
+
+
+def _explained(error: BaseException) -> int:
+    """Print one message for a fault and return its exit code."""
+    import typer
+
+    from pinnsolve.cli.terminal import complain
+    from pinnsolve.errors import PinnsolveError
+
+    if isinstance(error, PinnsolveError):
+        complain(str(error))
+        return error.exit_code
+    if isinstance(error, typer.Exit):
+        return error.exit_code
+    if hasattr(error, "format_message"):  # a usage error
+        complain(f"{error.format_message()}; pinnsolve --help shows the usage")
+        return 2
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        complain("interrupted")
+        return 130
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        complain(f"not enough memory: {str(error)[:200]}; try fewer --points or a smaller --width")
+        return 4
+    complain(f"a fault of the program: {type(error).__name__}: {str(error)[:300]}; --debug shows where")
+    return 1

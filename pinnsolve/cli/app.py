@@ -1,0 +1,197 @@
+"""The commands. Everything heavy is imported inside them, so that help and lists come at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="pinnsolve",
+    help="Solve differential equations with physics-informed neural networks, and audit the derivatives.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Folder = Annotated[Path | None, typer.Option("--problems", help="Folder of problem files.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Outputs = Annotated[Path, typer.Option("--output", "-o", help="Folder of run folders.")]
+Run = Annotated[str, typer.Argument(help="Folder of a run, or problem/run below the outputs.", metavar="RUN")]
+
+
+@app.callback(invoke_without_command=True)
+def top(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Solve differential equations with physics-informed neural networks, and audit the derivatives."""
+    if version:
+        from importlib.metadata import version as installed
+
+        from pinnsolve.cli.terminal import say
+
+        say(f"pinnsolve {installed('pinnsolve')}")
+        raise typer.Exit
+
+
+@app.command("list")
+def list_problems(problems: Folder = None, json: Json = False) -> None:
+    """List the problems, one line each."""
+    from pinnsolve.cli.browsing import list_command
+
+    list_command(problems, json)
+
+
+@app.command()
+def show(
+    problem: Annotated[str, typer.Argument(help="Name or path of a problem.")],
+    problems: Folder = None,
+    latex: Annotated[bool, typer.Option("--latex", help="Equations as LaTeX.")] = False,
+) -> None:
+    """Show a problem: equations, conditions, reference, default settings."""
+    from pinnsolve.cli.browsing import show_command
+
+    show_command(problem, problems, latex)
+
+
+@app.command()
+def check(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Names or paths; all problems if none.", metavar="PROBLEM...")
+    ] = None,
+    problems: Folder = None,
+    activation: Annotated[str | None, typer.Option(help="Check this activation's smoothness.")] = None,
+    json: Json = False,
+) -> None:
+    """Check problem files: well-posedness, reference against equations, smoothness of the activation."""
+    from pinnsolve.cli.browsing import check_command
+
+    check_command(names or [], problems, activation, json)
+
+
+@app.command()
+def solve(
+    problem: Annotated[str, typer.Argument(help="Name or path of a problem.")],
+    activation: Annotated[str | None, typer.Option(help="Activation: elu, tanh, gelu, ...")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="auto, lm, adam, lbfgs.")] = None,
+    engine: Annotated[str | None, typer.Option(help="native.")] = None,
+    derivatives: Annotated[str | None, typer.Option(help="taylor, autograd, fd.")] = None,
+    constraints: Annotated[str | None, typer.Option(help="auto, hard, soft.")] = None,
+    width: Annotated[int | None, typer.Option(help="Units in each hidden layer.")] = None,
+    depth: Annotated[int | None, typer.Option(help="Hidden layers.")] = None,
+    points: Annotated[int | None, typer.Option(help="Collocation points.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Largest number of steps.")] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds of training.")] = None,
+    precision: Annotated[str | None, typer.Option(help="float64, float32.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights and points.")] = None,
+    allow_rough: Annotated[
+        bool, typer.Option("--allow-rough", help="Train an activation that is not smooth enough.")
+    ] = False,
+    assignments: Annotated[list[str] | None, typer.Option("--set", help="Any setting, key=value; repeatable.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings.")] = None,
+    problems: Folder = None,
+    output: Outputs = Path("outputs"),
+    name: Annotated[str | None, typer.Option(help="Name of the run folder.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run of this name.")] = False,
+    require_error: Annotated[
+        float | None, typer.Option(help="Exit 6 unless the relative L2 error is at most this.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Solve a problem: train, evaluate, audit, write the run folder, print the summary."""
+    from pinnsolve.cli.solving import SolveRequest, solve_command
+
+    options = {
+        "activation": activation,
+        "optimizer": optimizer,
+        "engine": engine,
+        "derivatives": derivatives,
+        "constraints": constraints,
+        "width": width,
+        "depth": depth,
+        "points": points,
+        "steps": steps,
+        "time_limit": time_limit,
+        "precision": precision,
+        "device": device,
+        "seed": seed,
+        "allow_rough": allow_rough or None,
+    }
+    solve_command(
+        SolveRequest(problem, options, assignments or [], config, problems),
+        output=output,
+        name=name,
+        overwrite=overwrite,
+        require_error=require_error,
+        json=json,
+        quiet=quiet or json,
+    )
+
+
+@app.command()
+def resume(
+    run: Run,
+    steps: Annotated[int | None, typer.Option(help="Largest number of steps, counted from the start.")] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds of training, counted from the start.")] = None,
+    output: Outputs = Path("outputs"),
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Go on with a run from its last checkpoint."""
+    from pinnsolve.cli.solving import resume_command
+
+    resume_command(run, output, steps=steps, time_limit=time_limit, json=json, quiet=quiet or json)
+
+
+@app.command()
+def audit(run: Run, output: Outputs = Path("outputs"), json: Json = False) -> None:
+    """Audit the derivatives of a finished run: finite differences against automatic differentiation."""
+    from pinnsolve.cli.inspecting import audit_command
+
+    audit_command(run, output, json)
+
+
+@app.command()
+def report(run: Run, output: Outputs = Path("outputs")) -> None:
+    """Draw the figures and the HTML report of a run anew, from its saved numbers alone."""
+    from pinnsolve.cli.inspecting import report_command
+
+    report_command(run, output)
+
+
+@app.command()
+def predict(
+    run: Run,
+    grid: Annotated[str | None, typer.Option(help="Points per coordinate, e.g. 101,51.")] = None,
+    points: Annotated[Path | None, typer.Option(help="CSV file with one column per coordinate.")] = None,
+    derivatives: Annotated[str, typer.Option(help="Comma list of derivatives, e.g. u_x,u_xx.")] = "",
+    format: Annotated[str, typer.Option(help="csv or npz.")] = "csv",
+    to: Annotated[Path | None, typer.Option(help="File to write; stdout if none (csv only).")] = None,
+    output: Outputs = Path("outputs"),
+) -> None:
+    """Evaluate the fields and derivatives of a run on a grid or at points."""
+    from pinnsolve.cli.inspecting import PredictRequest, predict_command
+
+    predict_command(PredictRequest(run, output, grid, points, derivatives, format, to))
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Say what this installation can do: versions, device, precision, DeepXDE, self-test."""
+    from pinnsolve.cli.diagnosis import doctor_command
+
+    doctor_command(json)
+
+
+@app.command()
+def activations(json: Json = False) -> None:
+    """List the activations and what is known of them."""
+    from pinnsolve.cli.diagnosis import activations_command
+
+    activations_command(json)

@@ -1,0 +1,122 @@
+"""`list`, `show`, `check`: problems looked at without solving them."""
+
+from __future__ import annotations
+
+import json as json_text
+import tomllib
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pinnsolve.cli.terminal import say, show_table
+from pinnsolve.errors import ProblemError, RequirementError
+from pinnsolve.problems import load_problem, problem_files, read_outline
+
+if TYPE_CHECKING:
+    from pinnsolve.problems import Problem
+
+
+def list_command(folder: Path | None, json: bool) -> None:
+    """Print one line per problem; a file that cannot be read is a line too."""
+    rows = [_summary(path) for path in problem_files(folder)]
+    if json:
+        say(json_text.dumps(rows, indent=1))
+        return
+    columns = ("name", "title", "coordinates", "order", "reference", "tags")
+    show_table(columns, [[row[column] for column in columns] for row in rows])
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    try:
+        found = read_outline(path)
+    except ProblemError as error:
+        dashes = dict.fromkeys(("coordinates", "order", "reference"), "-")
+        return {"name": path.stem, "title": str(error), **dashes, "tags": "broken"}
+    return {**asdict(found), "coordinates": ", ".join(found.coordinates), "tags": ", ".join(found.tags)}
+
+
+def reference_kind(problem: Problem) -> str:
+    """Return in a word where a problem's reference comes from."""
+    if problem.reference.file is not None:
+        return "file"
+    return "exact" if problem.reference.exact else problem.reference.solver
+
+
+def show_command(name: str, folder: Path | None, latex: bool) -> None:
+    """Print a problem as its file states it, with what was derived from it."""
+    problem = load_problem(name, folder)
+    if latex:
+        import sympy
+
+        for equation in problem.equations:
+            say(f"{sympy.latex(equation.expression)} = 0")
+        return
+    table = tomllib.loads(problem.text)
+    say(f"{problem.title}\n{problem.source}" if problem.source else problem.title)
+    for coordinate in problem.coordinates:
+        note = " (periodic)" if coordinate.periodic else " (time)" if coordinate.name == problem.time else ""
+        say(f"  {coordinate.name} in [{coordinate.interval[0]}, {coordinate.interval[1]}]{note}")
+    _show_section("constants", [f"{key} = {value}" for key, value in problem.constants.items()])
+    _show_section("equations", [f"{key}: {value}" for key, value in table["equations"].items()])
+    _show_section("conditions", [condition.name for condition in problem.conditions])
+    exact = [f"{field} = {expression}" for field, expression in problem.reference.exact.items()]
+    _show_section("reference", exact or [reference_kind(problem)])
+    _show_section("defaults", [f"{key} = {value}" for key, value in problem.defaults.items()])
+
+
+def _show_section(title: str, lines: Sequence[str]) -> None:
+    if lines:
+        say(f"{title}:")
+        for line in lines:
+            say(f"  {line}")
+
+
+def check_command(names: Sequence[str], folder: Path | None, activation: str | None, json: bool) -> None:
+    """Check problems; exit 6 if one has an error."""
+    targets = list(names) or [path.stem for path in problem_files(folder)]
+    results = {}
+    for name in targets:
+        problem = load_problem(name, folder)
+        results[problem.name] = _findings(problem, activation)
+    if json:
+        say(
+            json_text.dumps({name: [asdict(finding) for finding in found] for name, found in results.items()}, indent=1)
+        )
+    else:
+        _print_findings(results)
+    failed = [name for name, found in results.items() if any(finding.level == "error" for finding in found)]
+    if failed:
+        raise RequirementError(f"check failed for {', '.join(failed)}")
+
+
+def _findings(problem: Problem, activation_name: str | None) -> list[Any]:
+    from pinnsolve.errors import SettingsError
+    from pinnsolve.networks import activation, derive_constraints
+    from pinnsolve.networks.smoothness import smoothness_note
+    from pinnsolve.problems.lint import Finding, lint
+    from pinnsolve.solve.settings import named_options, resolve_settings
+
+    found = lint(problem)
+    settings = resolve_settings(problem.defaults, named_options({"activation": activation_name}))
+    phi = activation(settings.network.activation, settings.network.alpha)
+    try:
+        note = smoothness_note(problem, phi, allow_rough=settings.allow_rough)
+        if note:
+            found.append(Finding("warning", "network.activation", note, "use tanh, gelu or sine"))
+    except SettingsError as error:
+        found.append(Finding("error", "network.activation", str(error), "choose another activation"))
+    for note in derive_constraints(problem, settings.constraints).notes:
+        found.append(Finding("warning", "conditions", note, "nothing, if this is what the problem says"))
+    return found
+
+
+def _print_findings(results: dict[str, list[Any]]) -> None:
+    for name, found in results.items():
+        errors = sum(finding.level == "error" for finding in found)
+        say(
+            f"{name}: {'FAILED' if errors else 'ok'}"
+            + (f", {len(found) - errors} warnings" if len(found) > errors else "")
+        )
+        for finding in found:
+            say(f"  {finding.level}: {finding.key}: {finding.message}\n    -> {finding.remedy}")

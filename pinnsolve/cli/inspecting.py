@@ -1,0 +1,172 @@
+"""`audit`, `report`, `predict`: what can be asked of a finished run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json as json_text
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinnsolve.cli.terminal import number, say, show_table
+from pinnsolve.errors import InputError
+
+if TYPE_CHECKING:
+    from pinnsolve.solve import Session
+
+MAX_GRID = 5_000_000
+
+
+@dataclass(frozen=True)
+class PredictRequest:
+    """Where to evaluate which run, and how to write it."""
+
+    run: str
+    outputs: Path
+    grid: str | None
+    points: Path | None
+    derivatives: str
+    format: str
+    to: Path | None
+
+
+def audit_command(run: str, outputs: Path, json: bool) -> None:
+    """Audit a finished run and print every row of the summary."""
+    from pinnsolve.audit import audit
+    from pinnsolve.derivatives import exact
+    from pinnsolve.runs import RunFolder, recording
+
+    folder = RunFolder.open(recording.run_path(run, outputs))
+    session = recording.load_session(folder)
+    solution = session.problem.reference.exact
+    known = set(solution) == set(session.problem.field_names)
+    oracle = exact(solution, session.problem.symbols) if known else None
+    result = audit(session.problem, session.ansatz, exact=oracle, points=session.settings.audit.points)
+    if json:
+        say(json_text.dumps([asdict(row) for row in result.summary], indent=1, default=str))
+        return
+    columns = (
+        "term",
+        "scheme",
+        "dtype",
+        "step",
+        "FD - AD",
+        "AD - exact",
+        "FD - exact",
+        "order",
+        "predicted",
+        "kinked",
+        "verdict",
+    )
+    show_table(columns, [_audit_row(asdict(row)) for row in result.summary])
+    for sentence in result.sentences:
+        say(sentence)
+
+
+def _audit_row(row: dict[str, Any]) -> tuple[object, ...]:
+    errors = [number(row[key], 1) for key in ("step", "fd_vs_ad", "ad_vs_exact", "fd_vs_exact")]
+    order = "-" if row["observed_order"] is None else f"{row['observed_order']:.2f}"
+    rest = (order, number(row["predicted_error"], 1), f"{row['kink_fraction']:.0%}", row["verdict"])
+    return (row["term"], row["scheme"], row["dtype"], *errors, *rest)
+
+
+def report_command(run: str, outputs: Path) -> None:
+    """Draw the figures and the page of a run anew."""
+    from pinnsolve.report import build_report
+    from pinnsolve.runs import RunFolder, recording
+
+    say(f"report: {build_report(RunFolder.open(recording.run_path(run, outputs)))}")
+
+
+def predict_command(request: PredictRequest) -> None:
+    """Evaluate a run and write the values."""
+    from pinnsolve.runs import RunFolder, recording
+
+    if request.format not in ("csv", "npz"):
+        raise InputError(f"unknown format {request.format!r}; known: csv, npz")
+    if request.format == "npz" and request.to is None:
+        raise InputError("npz is no text: name a file with --to")
+    session = recording.load_session(RunFolder.open(recording.run_path(request.run, request.outputs)))
+    points = _asked_points(request, session)
+    columns = dict(zip(session.problem.coordinate_names, points.T, strict=True)) | _values(request, session, points)
+    _write(columns, request)
+
+
+def _asked_points(request: PredictRequest, session: Session) -> NDArray[np.float64]:
+    names = session.problem.coordinate_names
+    if (request.grid is None) == (request.points is None):
+        raise InputError("predict needs either --grid or --points")
+    if request.points is not None:
+        return _points_file(request.points, names)
+    counts = _counts(str(request.grid), names)
+    lower, upper = session.problem.box
+    axes = [np.linspace(a, b, n) for a, b, n in zip(lower, upper, counts, strict=True)]
+    return np.column_stack([part.ravel() for part in np.meshgrid(*axes, indexing="ij")])
+
+
+def _counts(text: str, names: Sequence[str]) -> list[int]:
+    parts = text.split(",")
+    if len(parts) != len(names) or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise InputError(f"--grid takes {len(names)} numbers of points, for {', '.join(names)}; got {text!r}")
+    counts = [int(part) for part in parts]
+    if np.prod(np.array(counts, dtype=float)) > MAX_GRID:
+        raise InputError(f"--grid {text} has more than {MAX_GRID} points")
+    return counts
+
+
+def _points_file(path: Path, names: Sequence[str]) -> NDArray[np.float64]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: the points cannot be read: {error}") from None
+    missing = [name for name in names if not rows or name not in rows[0]]
+    if missing:
+        raise InputError(f"{path}: the column {missing[0]!r} is missing; needed: {', '.join(names)}")
+    try:
+        points = np.array([[float(row[name]) for name in names] for row in rows])
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: not a number: {error}") from None
+    if not np.isfinite(points).all():
+        raise InputError(f"{path}: a coordinate is not finite")
+    return points
+
+
+def _values(request: PredictRequest, session: Session, points: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    import torch
+
+    from pinnsolve.evaluation import field_values
+
+    values = field_values(session.ansatz, points)
+    names = [name.strip() for name in request.derivatives.split(",") if name.strip()]
+    partials = {name: session.problem.partial(name) for name in names}
+    if partials:
+        parameter = next(session.ansatz.parameters())
+        tensor = torch.as_tensor(points, dtype=parameter.dtype, device=parameter.device)
+        with torch.no_grad():
+            jet = session.differentiator(session.ansatz, tensor, list(partials.values()))
+        values |= {name: jet[partial].double().cpu().numpy() for name, partial in partials.items()}
+    return values
+
+
+def _write(columns: dict[str, NDArray[np.float64]], request: PredictRequest) -> None:
+    from pinnsolve.runs.arrays import archive_bytes
+    from pinnsolve.runs.atomic import write_atomically
+
+    if request.format == "npz":
+        assert request.to is not None
+        write_atomically(request.to, archive_bytes(columns))
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+    if request.to is None:
+        say(text.getvalue().rstrip("\n"))
+    else:
+        write_atomically(request.to, text.getvalue().encode())

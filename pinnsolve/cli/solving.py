@@ -1,0 +1,256 @@
+"""`solve` and `resume`: the session driven step by step, saved as it goes, stopped by signals."""
+
+from __future__ import annotations
+
+import json as json_text
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from pinnsolve.cli.terminal import number, progress_bar, say, show_table
+from pinnsolve.errors import DivergenceError, RequirementError, ResourceError, Stopped
+from pinnsolve.problems import Problem, load_problem
+
+if TYPE_CHECKING:
+    from pinnsolve.runs import RunFolder
+    from pinnsolve.solve import Session, Settings
+
+CHECKPOINT_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class SolveRequest:
+    """What the user asked to be solved: the problem, and settings in their layers."""
+
+    problem: str
+    options: dict[str, Any]
+    assignments: Sequence[str]
+    config: Path | None
+    folder: Path | None
+
+    def resolved(self) -> tuple[Problem, Settings]:
+        """Return the problem and its settings: defaults < problem < file < --set < options."""
+        from pinnsolve.solve.settings import named_options, parse_assignments, read_settings_file, resolve_settings
+
+        problem = load_problem(self.problem, self.folder)
+        file = read_settings_file(self.config) if self.config else {}
+        options = named_options(self.options)
+        return problem, resolve_settings(problem.defaults, file, parse_assignments(self.assignments), options)
+
+
+@dataclass
+class Signals:
+    """Remembers the first SIGINT or SIGTERM, so that training can end at a step; a second SIGINT ends at once."""
+
+    received: int | None = None
+    _previous: dict[int, Any] = field(default_factory=dict)
+
+    def __enter__(self) -> Signals:
+        for number_ in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number_] = signal.signal(number_, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number_, handler in self._previous.items():
+            signal.signal(number_, handler)
+
+    def _note(self, number_: int, _: FrameType | None) -> None:
+        if self.received is not None and number_ == signal.SIGINT:
+            os._exit(128 + number_)
+        self.received = number_
+
+
+def solve_command(
+    request: SolveRequest,
+    *,
+    output: Path,
+    name: str | None,
+    overwrite: bool,
+    require_error: float | None,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Solve a problem into a run folder."""
+    problem, settings = request.resolved()
+    command = shlex.join(["pinnsolve", *sys.argv[1:]])
+    _refuse_inconsistent(problem)
+    from pinnsolve.runs import RunFolder, recording
+    from pinnsolve.solve import prepare
+
+    session = prepare(problem, settings)
+    with RunFolder.create(output, problem.name, name, overwrite) as folder:
+        recording.begin(folder, problem, settings, command)
+        metrics = _driven(session, folder, command, quiet=quiet)
+    _print_outcome(metrics, folder, json=json, quiet=quiet)
+    _require(metrics, require_error)
+
+
+def resume_command(
+    run: str, output: Path, *, steps: int | None, time_limit: float | None, json: bool, quiet: bool
+) -> None:
+    """Go on with a run."""
+    from pinnsolve.runs import RunFolder, recording
+
+    given = {"training.steps": steps, "time_limit": time_limit}
+    changes = {key: value for key, value in given.items() if value is not None}
+    with RunFolder.resume(recording.run_path(run, output)) as folder:
+        session = recording.load_session(folder, changes)
+        folder.rewind_history(session.training.step)
+        command = str(folder.settings().get("problem", {}).get("command", ""))
+        metrics = _driven(session, folder, command, quiet=quiet)
+    _print_outcome(metrics, folder, json=json, quiet=quiet)
+
+
+def _refuse_inconsistent(problem: Problem) -> None:
+    """Raise an input error if the exact solution does not solve the problem: nothing could be measured."""
+    from pinnsolve.errors import ProblemError
+    from pinnsolve.problems.lint import reference_faults
+
+    faults = reference_faults(problem)
+    if faults:
+        raise ProblemError(faults[0].message, file=f"{problem.name}.toml", key=faults[0].key, remedy=faults[0].remedy)
+
+
+def _driven(session: Session, folder: RunFolder, command: str, *, quiet: bool) -> dict[str, Any]:
+    """Train, save, evaluate and record a session; return its metrics.
+
+    Raises:
+        Stopped: a signal came; everything up to the last step is saved.
+        DivergenceError: the loss left the finite numbers; the last finite state is saved.
+    """
+    from pinnsolve.runs import recording
+    from pinnsolve.solve import finish
+
+    for warning in session.warnings:
+        complain_softly(warning, quiet)
+    fault: DivergenceError | None = None
+    with Signals() as signals:
+        try:
+            _train(session, folder, signals, quiet=quiet)
+        except DivergenceError as error:
+            fault = error
+        _save_checkpoint(session, folder, quiet)
+        if signals.received is not None:
+            _record_interruption(session, folder, command)
+            again = f"pinnsolve resume {shlex.quote(str(folder.path))}"
+            raise Stopped(f"stopped at step {session.training.step}; go on with: {again}", signals.received)
+    metrics = recording.record(folder, finish(session, "diverged" if fault else "finished"), command)
+    with _warned("the report", quiet):
+        from pinnsolve.report import build_report
+
+        build_report(folder)
+    if fault:
+        raise fault
+    return metrics
+
+
+def _train(session: Session, folder: RunFolder, signals: Signals, *, quiet: bool) -> None:
+    saved = time.monotonic()
+    with progress_bar(session.settings.time_limit, session.settings.training.steps, quiet=quiet) as show:
+        for progress in session.train():
+            folder.append_history(progress.row())
+            show(progress)
+            if signals.received is not None:
+                session.reason = "signal"
+                return
+            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                _save_checkpoint(session, folder, quiet)
+                saved = time.monotonic()
+
+
+def _save_checkpoint(session: Session, folder: RunFolder, quiet: bool) -> None:
+    from pinnsolve.runs import recording
+
+    with _warned("the checkpoint", quiet):
+        recording.checkpoint(folder, session)
+
+
+def _record_interruption(session: Session, folder: RunFolder, command: str) -> None:
+    """Write the metrics of a run that can go on; nothing is evaluated, since the user wants to leave."""
+    folder.write_metrics(
+        {
+            "schema": 1,
+            "status": "interrupted",
+            "reason": session.reason,
+            "problem": session.problem.name,
+            "title": session.problem.title,
+            "settings": session.settings.nested(),
+            "seconds": session.seconds,
+            "steps": session.training.step,
+            "parameters": session.parameters,
+            "residual_evaluations": session.residual_evaluations,
+            "fields": {},
+            "residuals": {},
+            "derivatives": [],
+            "unknowns": {},
+            "classical": None,
+            "environment": {},
+            "command": command,
+        }
+    )
+
+
+@contextmanager
+def _warned(what: str, quiet: bool) -> Iterator[None]:
+    """Turn a full disk into a warning: the result is worth more than what could not be written beside it."""
+    try:
+        yield
+    except ResourceError as error:
+        complain_softly(f"{what} is not saved: {error}", quiet)
+
+
+def complain_softly(text: str, quiet: bool) -> None:
+    """Print a warning on stderr."""
+    if not quiet:
+        say(f"warning: {text}", stderr=True)
+
+
+def _print_outcome(metrics: dict[str, Any], folder: RunFolder, *, json: bool, quiet: bool) -> None:
+    if json:
+        say(json_text.dumps(folder.metrics(), indent=1))
+    if quiet:
+        return
+    say(
+        f"{metrics['title']}: {metrics['status']} ({metrics['reason']}) after {metrics['seconds']:.1f} s, {metrics['steps']} steps"
+    )
+    show_table(("field", "relative L2", "max error", "reference", "its own error"), _accuracy_rows(metrics))
+    show_table(("residual", "rms", "max"), _residual_rows(metrics))
+    for sentence in metrics["summary"]:
+        say(sentence)
+    say(f"report: {folder.path / 'report.html'}")
+
+
+def _accuracy_rows(metrics: dict[str, Any]) -> list[tuple[object, ...]]:
+    return [
+        (
+            name,
+            number(accuracy["relative_l2"]),
+            number(accuracy["max_error"]),
+            accuracy["reference"] or "-",
+            number(accuracy["reference_error"], 0),
+        )
+        for name, accuracy in metrics["fields"].items()
+    ]
+
+
+def _residual_rows(metrics: dict[str, Any]) -> list[tuple[object, ...]]:
+    norms = {**metrics["residuals"], **metrics["conditions"]}
+    return [(name, number(value["rms"]), number(value["max"])) for name, value in norms.items()]
+
+
+def _require(metrics: dict[str, Any], bound: float | None) -> None:
+    if bound is None:
+        return
+    errors = [accuracy["relative_l2"] for accuracy in metrics["fields"].values()]
+    if not errors or any(error is None for error in errors):
+        raise RequirementError(f"--require-error {bound:g}: there is no reference to measure the error against")
+    if not max(errors) <= bound:
+        raise RequirementError(f"--require-error {bound:g}: the relative L2 error is {max(errors):.3g}")

@@ -1,0 +1,16 @@
+"""Evaluation: accuracy against the reference, residuals on points that training never saw."""
+
+from pinnsolve.evaluation.accuracy import Evaluation, FieldAccuracy, ResidualNorms, evaluate, field_values, relative_l2
+from pinnsolve.evaluation.points import EvaluationPoints, evaluation_points, scattered_points
+
+__all__ = [
+    "Evaluation",
+    "EvaluationPoints",
+    "FieldAccuracy",
+    "ResidualNorms",
+    "evaluate",
+    "evaluation_points",
+    "field_values",
+    "relative_l2",
+    "scattered_points",
+]

@@ -1,0 +1,159 @@
+"""How far the solution is from the reference, and how well it satisfies the problem."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pinnsolve.derivatives import Differentiator
+from pinnsolve.evaluation.points import EvaluationPoints, batches, evaluation_points, scattered_points
+from pinnsolve.problems import Problem, Residual
+from pinnsolve.problems.formulas import torch_functions
+from pinnsolve.references import ReferenceSolution
+
+Values = Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class FieldAccuracy:
+    """The error of one field on the evaluation points.
+
+    Attributes:
+        relative_l2: ‖u - u*‖₂ / ‖u*‖₂; None without a reference.
+        max_error: max |u - u*|, in the unit of the field.
+        reference: the name of the reference's solver.
+        reference_error: the reference's own relative error.
+    """
+
+    relative_l2: float | None = None
+    max_error: float | None = None
+    reference: str | None = None
+    reference_error: float | None = None
+
+
+@dataclass(frozen=True)
+class ResidualNorms:
+    """Root mean square and greatest absolute value of a residual on points that training never saw."""
+
+    rms: float
+    max: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything measured on a solution.
+
+    Attributes:
+        points: the evaluation points.
+        values: each field on the evaluation points, (N,).
+        reference: the reference on the same points; empty without one.
+        residual_maps: each equation's residual on the same points.
+        fields: accuracy of each field.
+        residuals: norms of each equation's residual.
+        conditions: norms of each condition's residual, built in or not.
+    """
+
+    points: EvaluationPoints
+    values: Values
+    reference: Values
+    residual_maps: Values
+    fields: Mapping[str, FieldAccuracy]
+    residuals: Mapping[str, ResidualNorms]
+    conditions: Mapping[str, ResidualNorms]
+
+    @property
+    def error(self) -> float | None:
+        """The largest relative L2 error of a field; None without a reference."""
+        errors = [field.relative_l2 for field in self.fields.values() if field.relative_l2 is not None]
+        return max(errors, key=lambda error: math.inf if math.isnan(error) else error) if errors else None
+
+
+def evaluate(
+    problem: Problem, ansatz: nn.Module, differentiator: Differentiator, reference: ReferenceSolution | None
+) -> Evaluation:
+    """Return accuracy and residual norms of a solution."""
+    points = evaluation_points(problem)
+    values = field_values(ansatz, points.points)
+    truth = reference(points.points) if reference is not None else {}
+    maps = _residual_values(problem.equations, ansatz, differentiator, points.points)
+    held_out = _residual_values(problem.equations, ansatz, differentiator, scattered_points(problem, 2**14))
+    return Evaluation(
+        points=points,
+        values=values,
+        reference=truth,
+        residual_maps=maps,
+        fields={name: _accuracy(name, values[name], truth, reference) for name in problem.field_names},
+        residuals={name: _norms(value) for name, value in held_out.items()},
+        conditions=_condition_norms(problem, ansatz, differentiator),
+    )
+
+
+def relative_l2(values: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
+    """Return ‖u - u*‖₂ / ‖u*‖₂; the absolute norm (root mean square) where u* is zero."""
+    size = float(np.linalg.norm(truth))
+    difference = float(np.linalg.norm(values - truth))
+    return difference / size if size > 0 else difference / math.sqrt(len(truth))
+
+
+def field_values(ansatz: nn.Module, points: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Return each field at points (N, d), (N,), in float64 whatever the network's precision."""
+    parts: dict[str, list[NDArray[np.float64]]] = {}
+    with torch.no_grad():
+        for batch in batches(points):
+            for name, value in ansatz(_tensor(batch, ansatz)).items():
+                parts.setdefault(name, []).append(value.double().cpu().numpy())
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def _accuracy(
+    name: str, values: NDArray[np.float64], truth: Values, reference: ReferenceSolution | None
+) -> FieldAccuracy:
+    if reference is None or name not in truth:
+        return FieldAccuracy()
+    return FieldAccuracy(
+        relative_l2=relative_l2(values, truth[name]),
+        max_error=float(np.max(np.abs(values - truth[name]))),
+        reference=reference.solver,
+        reference_error=reference.errors[name],
+    )
+
+
+def _residual_values(
+    residuals: Sequence[Residual], ansatz: nn.Module, differentiator: Differentiator, points: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    partials = tuple(sorted({partial for residual in residuals for partial in residual.partials}))
+    parts: dict[str, list[NDArray[np.float64]]] = {residual.name: [] for residual in residuals}
+    with torch.no_grad():
+        for batch in batches(points):
+            jet = differentiator(ansatz, _tensor(batch, ansatz), partials)
+            for residual in residuals:
+                parts[residual.name].append(residual(torch_functions(), jet.columns, jet).double().cpu().numpy())
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def _condition_norms(problem: Problem, ansatz: nn.Module, differentiator: Differentiator) -> dict[str, ResidualNorms]:
+    interior = scattered_points(problem, 2**10)
+    norms = {}
+    for condition in problem.conditions:
+        points = interior.copy()
+        points[:, condition.face.axis] = problem.box[0 if condition.face.side == "lower" else 1][condition.face.axis]
+        for restriction in condition.restrictions:
+            points = points[restriction.holds(points)]
+        (values,) = _residual_values([condition.residual], ansatz, differentiator, points).values()
+        norms[condition.name] = _norms(values)
+    return norms
+
+
+def _norms(values: NDArray[np.float64]) -> ResidualNorms:
+    return ResidualNorms(float(np.sqrt(np.mean(values**2))), float(np.max(np.abs(values))))
+
+
+def _tensor(points: NDArray[np.float64], ansatz: nn.Module) -> Tensor:
+    parameter = next(ansatz.parameters())
+    return torch.as_tensor(points, dtype=parameter.dtype, device=parameter.device)

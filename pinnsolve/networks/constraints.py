@@ -1,0 +1,269 @@
+r"""Conditions built into the solution: u = lift + distance · N, derived from the problem's text.
+
+Along one axis with values (and slopes) given at its ends, the Hermite polynomial P through these data
+meets them, and the distance D = ξ^m (1-ξ)^n vanishes with them, m and n the number of data at each end.
+Over several axes the interpolants are added one after another (boolean sum, Gordon 1971),
+
+    g ← g + P_axis(data - g),     D = Π D_axis,
+
+which meets all conditions if their data agree where faces meet. Whether they do, and whether g is as
+smooth as the equations need (also across a periodic seam), is measured; what is not met stays a soft
+condition, with the reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import sympy
+from scipy.stats import qmc
+
+from pinnsolve.problems import Condition, Coordinate, Field, Partial, Problem
+from pinnsolve.problems.formulas import Formula, numpy_functions
+
+MAX_OPERATIONS = 600  # a lift that is longer costs more than it gives
+TOLERANCE = 1e-9  # of a condition's own scale; data that agree symbolically differ by roundoff only
+_ROUGH = (sympy.Abs, sympy.sign, sympy.Heaviside, sympy.Min, sympy.Max)
+
+
+@dataclass(frozen=True)
+class FaceData:
+    """One built-in datum: the value (order 0) or the slope along the axis (order 1) on a face."""
+
+    condition: Condition
+    order: int
+    data: sympy.Expr
+
+
+@dataclass(frozen=True)
+class HardConstraint:
+    """The form u = lift + distance · N of one field.
+
+    Attributes:
+        lift: g, meets the built-in conditions.
+        distance: D, zero (with as many derivatives as there are data) where g meets conditions.
+    """
+
+    lift: sympy.Expr = sympy.S.Zero
+    distance: sympy.Expr = sympy.S.One
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """Which conditions are built in, which stay soft, and why.
+
+    Attributes:
+        fields: the form of each field.
+        soft: conditions to be met as weighted residuals.
+        notes: one sentence per condition that could not be built in.
+    """
+
+    fields: dict[str, HardConstraint]
+    soft: tuple[Condition, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Builder:
+    """Collects built-in data of one field, face by face."""
+
+    problem: Problem
+    unknown: Field
+    hard: list[FaceData] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def offer(self, data: Sequence[FaceData]) -> None:
+        """Build these data of one face in, if the conditions so far still hold with them."""
+        trial = [*self.hard, *data]
+        names = ", ".join(datum.condition.name for datum in data)
+        obstacle = self._obstacle(trial, data)
+        if obstacle:
+            self.notes.append(f"condition {names!r} is met approximately, as a weighted residual: {obstacle}")
+        else:
+            self.hard = trial
+
+    def _obstacle(self, trial: list[FaceData], added: Sequence[FaceData]) -> str:
+        """Return why these data cannot be built in; empty if they can."""
+        rough = next((reason for datum in added if (reason := _roughness(datum, self.problem))), "")
+        if rough:
+            return rough
+        constraint = boolean_sum(trial, self.problem.coordinates)
+        if constraint.lift.count_ops() > MAX_OPERATIONS:
+            return f"the interpolant of the data would have {constraint.lift.count_ops()} operations"
+        mismatch = max((_mismatch(datum, constraint.lift, self.problem) for datum in trial), default=0.0)
+        if not mismatch <= TOLERANCE:
+            return f"the data differ by {mismatch:.2g} (relative) where faces meet"
+        if not _finite_with_derivatives(constraint.lift, self.unknown, self.problem):
+            return "a derivative of the data that the equations need is not finite"
+        return _outside(constraint.lift, self.unknown, self.problem)
+
+
+def derive_constraints(problem: Problem, mode: str = "auto") -> Constraints:
+    """Return how each condition is met.
+
+    Args:
+        problem: the problem.
+        mode: "auto" or "hard" builds in what can be built in; "soft" leaves every condition a residual.
+    """
+    constraints, built_in, notes = {}, set(), []
+    for each in problem.fields:
+        builder = _Builder(problem, each)
+        if mode != "soft":
+            for data in _data_by_face(problem, each):
+                builder.offer(data)
+        built_in |= {datum.condition.name for datum in builder.hard}
+        notes += builder.notes
+        constraint = boolean_sum(builder.hard, problem.coordinates)
+        constraints[each.name] = replace(constraint, lift=_into_range(constraint.lift, each, bool(builder.hard)))
+    soft = tuple(condition for condition in problem.conditions if condition.name not in built_in)
+    return Constraints(constraints, soft, tuple(notes))
+
+
+def boolean_sum(data: Sequence[FaceData], coordinates: Sequence[Coordinate]) -> HardConstraint:
+    """Return the lift and the distance of these data, axis after axis."""
+    lift, distance = sympy.S.Zero, sympy.S.One
+    for axis, coordinate in enumerate(coordinates):
+        on_axis = [datum for datum in data if datum.condition.face.axis == axis]
+        if on_axis:
+            lift = sympy.expand(lift + _hermite_correction(on_axis, lift, coordinate), power_base=False)
+            distance = distance * _axis_distance(on_axis, coordinate)
+    return HardConstraint(lift, distance)
+
+
+def _hermite_correction(data: Sequence[FaceData], lift: sympy.Expr, coordinate: Coordinate) -> sympy.Expr:
+    """Return the Hermite polynomial in one coordinate through data - lift."""
+    x = coordinate.symbol
+    unknowns = [sympy.Symbol(f"c{k}") for k in range(len(data))]
+    origin = coordinate.interval[0]
+    polynomial = sum((c * (x - origin) ** k for k, c in enumerate(unknowns)), sympy.S.Zero)
+    places = [(datum, {x: datum.condition.face.value}) for datum in data]
+    values = [datum.data - sympy.diff(lift, x, datum.order).subs(place) for datum, place in places]
+    matrix = sympy.Matrix(
+        [[sympy.diff(sympy.diff(polynomial, x, d.order).subs(p), c) for c in unknowns] for d, p in places]
+    )
+    weights = matrix.inv() * sympy.Matrix(values)
+    return sum((weight * (x - origin) ** k for k, weight in enumerate(weights)), sympy.S.Zero)
+
+
+def _axis_distance(data: Sequence[FaceData], coordinate: Coordinate) -> sympy.Expr:
+    """Return ξ^m (1-ξ)^n, scaled to a greatest value of 1 on the interval."""
+    lower = sum(datum.condition.face.side == "lower" for datum in data)
+    upper = len(data) - lower
+    xi = (coordinate.symbol - coordinate.interval[0]) / (coordinate.interval[1] - coordinate.interval[0])
+    peak = sympy.Rational(lower, lower + upper)
+    return xi**lower * (1 - xi) ** upper / (peak**lower * (1 - peak) ** upper)
+
+
+def _data_by_face(problem: Problem, field_: Field) -> list[list[FaceData]]:
+    """Return the data that faces give for one field: space first, then time; a value before its slope."""
+    found: dict[tuple[int, str], list[FaceData]] = {}
+    for condition in problem.conditions:
+        datum = prescribed(condition, field_, problem)
+        if datum is not None and not condition.restrictions:
+            found.setdefault((condition.face.axis, condition.face.side), []).append(datum)
+    axes = sorted(found, key=lambda key: (key[0] == problem.time_axis, key))
+    offers = []
+    for key in axes:
+        values = [datum for datum in found[key] if datum.order == 0][:1]
+        slopes = [datum for datum in found[key] if datum.order == 1][:1]
+        if values:  # a slope alone would leave the value free: D would have to have a slope and no zero
+            offers.append(values)
+            offers.extend([slopes] if slopes else [])
+    return offers
+
+
+def prescribed(condition: Condition, field_: Field, problem: Problem) -> FaceData | None:
+    """Return what a condition of the form c·u = f(x) or c·∂u/∂axis = f(x), c constant, prescribes for a field."""
+    residual, axis = condition.residual, condition.face.axis
+    if len(residual.partials) != 1:
+        return None
+    (partial,) = residual.partials
+    if partial.field != field_.name or partial.order > 1 or (partial.order == 1 and partial.orders[axis] != 1):
+        return None
+    placeholder = residual.placeholders[partial]
+    factor = sympy.diff(residual.placed, placeholder)
+    if factor.free_symbols or factor == 0:
+        return None
+    data = (-residual.placed.subs(placeholder, 0) / factor).subs(problem.symbols[axis], condition.face.value)
+    return FaceData(condition, partial.order, data)
+
+
+def _roughness(datum: FaceData, problem: Problem) -> str:
+    """Return why the data are less smooth than the equations need; empty if they are smooth enough."""
+    if problem.order > 0 and datum.data.has(*_ROUGH):
+        return "its data are not smooth"
+    for axis, coordinate in enumerate(problem.coordinates):
+        if not coordinate.periodic or not datum.data.has(coordinate.symbol):
+            continue
+        for order in range(problem.order_in(axis) + 1):
+            jump = _seam_jump(sympy.diff(datum.data, coordinate.symbol, order), coordinate, problem)
+            if not jump <= TOLERANCE:
+                what = "value" if order == 0 else f"derivative of order {order}"
+                return f"across the periodic seam of {coordinate.name} its {what} jumps by {jump:.2g}"
+    return ""
+
+
+def _seam_jump(expression: sympy.Expr, coordinate: Coordinate, problem: Problem) -> float:
+    """Return the jump of an expression from the upper end to the lower end of a periodic coordinate."""
+    ends = [expression.subs(coordinate.symbol, end) for end in coordinate.interval]
+    values = sampled([ends[0] - ends[1], *ends], problem)
+    return float(np.max(np.abs(values[0])) / max(1.0, float(np.max(np.abs(values[1:])))))
+
+
+def _mismatch(datum: FaceData, lift: sympy.Expr, problem: Problem) -> float:
+    """Return how far the lift misses a datum, relative to the data's size (or to 1)."""
+    face = datum.condition.face
+    on_face = sympy.diff(lift, problem.symbols[face.axis], datum.order).subs(problem.symbols[face.axis], face.value)
+    values = sampled([on_face - datum.data, datum.data], problem)
+    return float(np.max(np.abs(values[0])) / max(1.0, float(np.max(np.abs(values[1])))))
+
+
+def _finite_with_derivatives(lift: sympy.Expr, field_: Field, problem: Problem) -> bool:
+    partials = [partial for partial in problem.partials if partial.field == field_.name]
+    derivatives = [_derivative(lift, partial, problem) for partial in partials]
+    return bool(np.isfinite(sampled([lift, *derivatives], problem)).all())
+
+
+def _derivative(expression: sympy.Expr, partial: Partial, problem: Problem) -> sympy.Expr:
+    variables = [x for x, times in zip(problem.symbols, partial.orders, strict=True) for _ in range(times)]
+    return sympy.diff(expression, *variables)
+
+
+def _outside(lift: sympy.Expr, field_: Field, problem: Problem) -> str:
+    """Return why a field with a range cannot take this lift; empty if it can."""
+    lower, upper = field_.bounds
+    if math.isinf(lower) and math.isinf(upper):
+        return ""
+    values = sampled([lift], problem)[0]
+    margin = 1e-9 * max(1.0, float(np.max(np.abs(values))))
+    if np.min(values) > lower + margin and np.max(values) < upper - margin:
+        return ""
+    return f"its data touch the end of the range [{lower:g}, {upper:g}] of {field_.name}"
+
+
+def _into_range(lift: sympy.Expr, field_: Field, is_hard: bool) -> sympy.Expr:
+    """Return the lift before the output activation that keeps a field in its range."""
+    lower, upper = field_.bounds
+    if not is_hard or (math.isinf(lower) and math.isinf(upper)):
+        return lift
+    if math.isinf(upper):
+        return sympy.log(sympy.exp(lift - lower) - 1)  # inverse of lower + softplus
+    if math.isinf(lower):
+        return -sympy.log(sympy.exp(upper - lift) - 1)
+    return sympy.log((lift - lower) / (upper - lift))  # inverse of lower + (upper - lower)·sigmoid
+
+
+def sampled(expressions: Sequence[sympy.Expr], problem: Problem) -> np.ndarray:
+    """Return values (len(expressions), M) at Sobol points of the box and at its corners."""
+    lower, upper = problem.box
+    unit = qmc.Sobol(len(lower), scramble=False).random_base2(8)
+    corners = (
+        qmc.Sobol(len(lower), scramble=False).random_base2(8).round() if len(lower) > 1 else np.array([[0.0], [1.0]])
+    )
+    points = lower + (upper - lower) * np.concatenate([unit, corners])
+    with np.errstate(all="ignore"):
+        values = Formula(expressions, problem.symbols)(numpy_functions(), list(points.T))
+    return np.array([np.broadcast_to(np.asarray(value, dtype=float), len(points)) for value in values])

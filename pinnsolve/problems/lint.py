@@ -1,0 +1,136 @@
+"""What can be seen to be wrong with a problem before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import sympy
+from scipy.stats import qmc
+
+from pinnsolve.problems.formulas import Formula, numpy_functions
+from pinnsolve.problems.problem import Condition, Problem, Residual
+
+TOLERANCE = 1e-8  # of the largest term: far above roundoff, far below a mistake
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong (error) or may be (warning), and what to do about it."""
+
+    level: Literal["error", "warning"]
+    key: str
+    message: str
+    remedy: str
+
+
+def lint(problem: Problem) -> list[Finding]:
+    """Return everything found: the reference first, then the conditions, then names that are not used."""
+    return [*reference_faults(problem), *_condition_counts(problem), *_unused_constants(problem)]
+
+
+def reference_faults(problem: Problem) -> list[Finding]:
+    """Return the equations and conditions that the exact solution does not satisfy, with the residual measured."""
+    exact = problem.reference.exact
+    checked = [(f"equations.{equation.name}", equation, None) for equation in problem.equations]
+    checked += [(f"conditions: {c.name}", c.residual, c) for c in problem.conditions]  # type: ignore[misc]
+    faults = []
+    for key, residual, condition in checked:
+        if not {partial.field for partial in residual.partials} <= set(exact):
+            continue
+        size = _relative_residual(problem, residual, condition, exact)
+        if not size <= TOLERANCE:
+            faults.append(
+                Finding(
+                    "error",
+                    key,
+                    f"the exact solution leaves a residual of {size:.3g} of the largest term",
+                    "check signs and factors of the equation and of reference.exact",
+                )
+            )
+    return faults
+
+
+def _relative_residual(
+    problem: Problem, residual: Residual, condition: Condition | None, exact: Mapping[str, sympy.Expr]
+) -> float:
+    """Return max |residual| over the points, relative to the largest single term."""
+    substitutions = {symbol: exact[str(symbol.func)] for symbol in residual.fields if str(symbol.func) in exact}
+    terms = [term.subs(substitutions).doit() for term in sympy.Add.make_args(residual.expression)]
+    points = _points(problem, condition)
+    with np.errstate(all="ignore"):
+        found = Formula(terms, problem.symbols)(numpy_functions(), list(points.T))
+    values = np.array([np.broadcast_to(np.asarray(value, dtype=float), len(points)) for value in found])
+    largest = float(np.max(np.abs(values)))
+    total = float(np.max(np.abs(values.sum(axis=0))))
+    return total / largest if largest > 0 else total
+
+
+def _points(problem: Problem, condition: Condition | None) -> np.ndarray:
+    lower, upper = problem.box
+    points = lower + (upper - lower) * qmc.Sobol(len(lower), seed=7).random_base2(8)
+    if condition is None:
+        return points
+    face = condition.face
+    points[:, face.axis] = (lower if face.side == "lower" else upper)[face.axis]
+    for restriction in condition.restrictions:
+        points = points[restriction.holds(points)]
+    return points if len(points) else lower[None]
+
+
+def _condition_counts(problem: Problem) -> list[Finding]:
+    """Compare the number of conditions along each coordinate with the order of its derivatives."""
+    findings = []
+    for axis, coordinate in enumerate(problem.coordinates):
+        if coordinate.periodic:
+            continue
+        for field in problem.field_names:
+            order = max((p.orders[axis] for p in problem.partials if p.field == field), default=0)
+            given = _given(problem, axis, field)
+            if given < order:
+                findings.append(
+                    Finding(
+                        "error" if len(problem.fields) == 1 else "warning",
+                        "conditions",
+                        f"{field} has derivatives of order {order} in {coordinate.name}, and {given} conditions along it",
+                        f"add conditions at {coordinate.name} = {coordinate.interval[0]}"
+                        + ("" if axis == problem.time_axis else f" or {coordinate.name} = {coordinate.interval[1]}"),
+                    )
+                )
+    return findings
+
+
+def _given(problem: Problem, axis: int, field: str) -> int:
+    """Return how many conditions a field has along an axis; restricted ones count once per face and order."""
+    whole, parts = 0, set()
+    for condition in problem.conditions:
+        partials = [partial for partial in condition.residual.partials if partial.field == field]
+        if condition.face.axis != axis or not partials:
+            continue
+        if condition.restrictions:
+            parts.add(condition.face.side)
+        else:
+            whole += 1
+    return whole + len(parts)
+
+
+def _unused_constants(problem: Problem) -> list[Finding]:
+    from pinnsolve.problems.schema import read_table
+    from pinnsolve.problems.syntax import names_in, parse_equation
+
+    if not problem.constants:
+        return []
+    table = read_table(problem.text.encode(), problem.name)
+    texts = [*table.equations.values(), *(condition.equation for condition in table.conditions)]
+    texts += [str(value) for value in table.constants.values()]
+    texts += [str(end) for ends in table.coordinates.values() for end in ends]
+    texts += list((table.manufactured or {}).values()) + list((table.reference.exact or {}).values())
+    places = [place for c in table.conditions for place in ([c.where] if isinstance(c.where, str) else c.where)]
+    used = {name for text in texts for side in parse_equation(text) if side is not None for name in names_in(side)}
+    return [
+        Finding("warning", f"constants.{name}", f"the constant {name!r} is used nowhere", "remove it, or use it")
+        for name in problem.constants
+        if name not in used and not any(name in place for place in places)
+    ]

@@ -1,0 +1,14 @@
+"""Reference solutions: exact, from a file, or by a classical solver, each with its own error."""
+
+from pinnsolve.references.exact import exact_derivatives
+from pinnsolve.references.reference import ReferenceSolution
+from pinnsolve.references.search import COMPUTED, GIVEN, ReferenceSolver, find_reference
+
+__all__ = [
+    "COMPUTED",
+    "GIVEN",
+    "ReferenceSolution",
+    "ReferenceSolver",
+    "exact_derivatives",
+    "find_reference",
+]

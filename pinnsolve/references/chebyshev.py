@@ -1,0 +1,324 @@
+"""References in one space dimension and time: Chebyshev elements in space, Radau IIA in time.
+
+Elements are cut in half where the polynomials do not resolve the solution, steps are chosen by the decay
+of the stage polynomial's coefficients; both follow the solution as it goes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.polynomial import chebyshev
+from numpy.typing import NDArray
+
+from pinnsolve.problems import Partial, Problem
+from pinnsolve.problems.formulas import Formula, numpy_functions
+from pinnsolve.references.collocation import (
+    BoundaryRow,
+    CollocationSystem,
+    ContinuityRows,
+    EquationRows,
+    Expression,
+    Reading,
+    Rows,
+)
+from pinnsolve.references.elements import Mesh
+from pinnsolve.references.evolution import Evolution, evolution_of
+from pinnsolve.references.radau import radau, radau_step
+from pinnsolve.references.reference import Points, ReferenceSolution, Values
+from pinnsolve.references.refinement import Attempt, refined
+from pinnsolve.references.windows import interpolation_matrix, locate
+
+Array = NDArray[np.float64]
+
+STAGES = 7
+DEGREE = 16
+_FIRST_ELEMENTS = 4
+_MOST_ELEMENTS = 400
+_DEEPEST = 2.0**-20  # the narrowest element, as a part of the interval
+_TOLERANCES = (1e-8, 1e-10, 1e-12)
+
+
+@dataclass(frozen=True)
+class ElementsChart:
+    """Fields on time windows, each with space elements of its own, polynomials in both.
+
+    Attributes:
+        times: ends of the windows, (W + 1,).
+        elements: the number of elements on each window, (W,).
+        edges: ends of the elements, all windows one after the other.
+        values: (stages + 1, fields, K, degree + 1) at the window's start and its Radau nodes, all windows
+            one after the other, flattened.
+        time_axis: the column of time.
+        fields: the fields' names.
+    """
+
+    times: Array
+    elements: NDArray[np.int64]
+    edges: Array
+    values: Array
+    time_axis: int
+    fields: tuple[str, ...]
+
+    def __call__(self, points: Points) -> Values:
+        """Return the fields (N,) at points (N, 2)."""
+        result = np.empty((len(points), len(self.fields)))
+        window, position = locate(self.times, points[:, self.time_axis])
+        order = np.argsort(window, kind="stable")
+        for chosen in np.split(order, np.flatnonzero(np.diff(window[order])) + 1):
+            if len(chosen):
+                result[chosen] = self._in_window(window[chosen[0]], position[chosen], points[chosen])
+        return dict(zip(self.fields, result.T, strict=True))
+
+    def _in_window(self, index: int, position: Array, points: Points) -> Array:
+        mesh, values = self._window(index)
+        in_time = interpolation_matrix(_window_nodes(STAGES), position)
+        element, in_space = mesh.interpolation(points[:, 1 - self.time_axis])
+        result = np.zeros((len(points), len(self.fields)))
+        for j, at_node in enumerate(values):  # one at a time: (N, degree + 1) at once
+            result += in_time[:, j, None] * np.einsum("fnp,np->nf", at_node[:, element], in_space)
+        return result
+
+    def _window(self, index: int) -> tuple[Mesh, Array]:
+        before, count = int(self.elements[:index].sum()), int(self.elements[index])
+        size = (STAGES + 1) * len(self.fields) * (DEGREE + 1)
+        flat = self.values[before * size : (before + count) * size]
+        mesh = Mesh(self.edges[before + index : before + index + count + 1], DEGREE)
+        return mesh, flat.reshape(STAGES + 1, len(self.fields), count, DEGREE + 1)
+
+    def arrays(self) -> dict[str, NDArray]:
+        """Return everything the chart consists of."""
+        return {
+            "times": self.times,
+            "elements": self.elements,
+            "edges": self.edges,
+            "values": self.values,
+            "time_axis": np.array(self.time_axis),
+            "fields": np.array(self.fields),
+        }
+
+
+def applies(problem: Problem) -> bool:
+    """Whether this is an evolution in one space dimension with as many conditions as derivatives."""
+    if problem.reference.solver != "auto" or len(problem.coordinates) != 2:
+        return False
+    evolution = evolution_of(problem)
+    if evolution is None:
+        return False
+    needed = sum(_orders(evolution).values())
+    periodic = problem.coordinates[evolution.space_axis].periodic
+    return needed <= 2 * DEGREE and len(evolution.boundary) == (0 if periodic else needed)
+
+
+def solve(
+    problem: Problem, tolerance: float = 1e-10, budget: float = 60.0, accuracies: Sequence[float] = _TOLERANCES
+) -> ReferenceSolution:
+    """Return the solution, with meshes and steps refined until two runs agree."""
+    evolution = evolution_of(problem)
+    if evolution is None:
+        raise ValueError(f"{problem.name} is not an evolution in one space dimension")
+    deadline = time.perf_counter() + 1.2 * budget
+    return refined(problem, "chebyshev", _attempts(evolution, accuracies, deadline), tolerance, budget)
+
+
+def _attempts(evolution: Evolution, accuracies: Sequence[float], deadline: float) -> Iterable[Attempt]:
+    seconds = np.inf
+    for accuracy in accuracies:
+        started = time.perf_counter()
+        # an accuracy below roundoff shows in steps without end
+        chart = march(evolution, accuracy, min(deadline, started + 3.0 + 10.0 * seconds))
+        seconds = time.perf_counter() - started
+        yield Attempt(chart, seconds)
+
+
+def march(evolution: Evolution, accuracy: float, deadline: float) -> ElementsChart | None:
+    """Return the solution with coefficients below the accuracy left out, None if it does not get through.
+
+    Args:
+        accuracy: size, relative to the component's largest value, of the last coefficient that a step
+            and an element keep.
+        deadline: the moment of `time.perf_counter` at which to give up.
+    """
+    windows = list(_windows(evolution, accuracy, deadline))
+    if not windows or windows[-1].end < evolution.time[1]:
+        return None
+    chosen = evolution.value_components
+    return ElementsChart(
+        np.array([evolution.time[0], *(window.end for window in windows)]),
+        np.array([len(window.mesh.widths) for window in windows]),
+        np.concatenate([window.mesh.edges for window in windows]),
+        np.concatenate([window.values[:, list(chosen.values())].ravel() for window in windows]),
+        evolution.time_axis,
+        tuple(chosen),
+    )
+
+
+@dataclass(frozen=True)
+class _Window:
+    """One accepted step: values (stages + 1, components, K, degree + 1) from start to end."""
+
+    start: float
+    end: float
+    mesh: Mesh
+    values: Array
+
+    def extended(self, times: Array) -> Array:
+        """Return the stage polynomial at times, (n, components, K, degree + 1)."""
+        position = (times - self.start) / (self.end - self.start)
+        weights = interpolation_matrix(_window_nodes(len(self.values) - 1), position)
+        return np.tensordot(weights, self.values, axes=1)
+
+    def split(self, marked: NDArray[np.bool_]) -> _Window:
+        """Return the same window on the split mesh."""
+        return _Window(self.start, self.end, self.mesh.split(marked), self.mesh.split_values(self.values, marked))
+
+    def join(self, first: NDArray[np.intp]) -> _Window:
+        """Return the same window with elements e and e+1 made one, for each e of `first`."""
+        pairs, wholes = self.mesh.joined(self.values)
+        values = self.values.copy()
+        values[..., first, :] = wholes[..., np.isin(pairs, first), :]
+        return _Window(self.start, self.end, self.mesh.join(first), np.delete(values, first + 1, axis=-2))
+
+
+def _windows(evolution: Evolution, accuracy: float, deadline: float) -> Iterator[_Window]:
+    """Yield the accepted steps."""
+    method = radau(STAGES)
+    mesh, state = _start(evolution, accuracy)
+    system = discretised(evolution, mesh)
+    scale = _scales(state)
+    now, end = evolution.time
+    step, last = 1e-3 * (end - now), None
+    while now < end and time.perf_counter() < deadline:
+        step = min(step, end - now) if end - now - step > 1e-3 * step else end - now
+        times = now + step * method.nodes
+        guess = np.repeat(state[None], STAGES, axis=0) if last is None else last.extended(times)
+        small = 0.01 * accuracy * np.broadcast_to(scale, state.shape).ravel()
+        solved = radau_step(method, system, now, state.ravel(), step, guess.reshape(STAGES, -1), small)
+        values = np.concatenate([state[None], solved.stages.reshape(STAGES, *state.shape)])
+        scale = np.maximum(scale, _scales(values)) if solved.converged else scale
+        decay = _time_tail(values, scale) / accuracy if solved.converged else np.inf
+        if decay > 1.0:
+            step *= max(0.2, 0.8 * decay ** (-1 / STAGES)) if np.isfinite(decay) else 0.25
+            last = None if not solved.converged else last
+            if step < 1e-12 * (end - evolution.time[0]):
+                return
+            continue
+        marked = _unresolved(mesh, values[1:], scale, accuracy, evolution)
+        if marked.any():
+            state, last = mesh.split_values(state, marked), last and last.split(marked)
+            mesh = mesh.split(marked)
+            system = discretised(evolution, mesh)
+            continue
+        last = _Window(now, now + step if now + step < end * (1 - 1e-15) or step < end - now else end, mesh, values)
+        yield last
+        now, state = last.end, values[-1]
+        joined = _joinable(mesh, values, scale, accuracy)
+        if len(joined) and _has_projection(evolution):
+            last = last.join(joined)
+            mesh, system = last.mesh, discretised(evolution, last.mesh)
+            state = system.consistent(now, last.values[-1].ravel(), 1e-3 * accuracy).reshape(last.values[-1].shape)
+        step *= min(2.0, 0.8 * max(decay, 1e-9) ** (-1 / STAGES))
+
+
+def _start(evolution: Evolution, accuracy: float) -> tuple[Mesh, Array]:
+    """Return a mesh that resolves the initial values, and the state on it."""
+    coordinate = evolution.problem.coordinates[evolution.space_axis]
+    mesh = Mesh(np.linspace(coordinate.lower, coordinate.upper, _FIRST_ELEMENTS + 1), DEGREE)
+    formula = Formula(evolution.initial, [coordinate.symbol])
+    while True:
+        with np.errstate(all="ignore"):
+            found = formula(numpy_functions(), [mesh.nodes])
+        sampled = np.stack([np.broadcast_to(value, mesh.nodes.shape) for value in found]).astype(float)
+        system = discretised(evolution, mesh)
+        state = sampled
+        if _has_projection(evolution):
+            state = system.consistent(evolution.time[0], sampled.ravel(), accuracy).reshape(sampled.shape)
+        marked = _unresolved(mesh, state[None], _scales(state), accuracy, evolution)
+        if not marked.any():
+            return mesh, state
+        mesh = mesh.split(marked)
+
+
+def _has_projection(evolution: Evolution) -> bool:
+    """Whether what the equations evolve and the constraints together determine the state.
+
+    Not for odd orders on a periodic interval: the polynomials that vanish at all Gauss points then
+    satisfy continuity too. Such a mode is governed by the equations themselves.
+    """
+    periodic = evolution.problem.coordinates[evolution.space_axis].periodic
+    return not periodic or all(order % 2 == 0 for order in _orders(evolution).values())
+
+
+def _scales(values: Array) -> Array:
+    """Return the largest size of each component, (components, 1, 1)."""
+    sizes = np.abs(values).max(axis=(-1, -2), keepdims=True)
+    sizes = sizes.max(axis=0) if sizes.ndim == 4 else sizes
+    return np.maximum(sizes, 1e-3 * sizes.max() + 1e-30)
+
+
+def _time_tail(values: Array, scale: Array) -> float:
+    """Return the size of the stage polynomial's last Chebyshev coefficient, relative to the scale."""
+    nodes = _window_nodes(len(values) - 1)
+    row = np.linalg.inv(chebyshev.chebvander(2 * nodes - 1, len(nodes) - 1))[-1]
+    tail = float(np.max(np.abs(np.tensordot(row, values, axes=1)) / scale))
+    return tail if np.isfinite(tail) else np.inf
+
+
+def _unresolved(mesh: Mesh, values: Array, scale: Array, accuracy: float, evolution: Evolution) -> NDArray[np.bool_]:
+    """Return which elements (K,) need to be cut, none where that is no longer allowed."""
+    chosen = list(evolution.value_components.values())
+    tails = (mesh.tails(values[:, chosen]) / scale[chosen, :, 0]).max(axis=(0, 1))
+    marked = (tails > accuracy) & (mesh.widths > _DEEPEST * (mesh.edges[-1] - mesh.edges[0]))
+    return marked & (len(mesh.widths) + marked.sum() <= _MOST_ELEMENTS)
+
+
+def _joinable(mesh: Mesh, values: Array, scale: Array, accuracy: float) -> NDArray[np.intp]:
+    """Return the first halves of the pairs whose whole resolves all components with room to spare."""
+    first, wholes = mesh.joined(values)
+    if not len(first):
+        return first
+    tails = (mesh.tails(wholes) / scale[..., 0]).max(axis=(0, 1))
+    return first[tails < 0.01 * accuracy]
+
+
+def _window_nodes(stages: int) -> Array:
+    """Return 0 and the Radau nodes on [0, 1]."""
+    return np.concatenate([[0.0], radau(stages).nodes])
+
+
+def _orders(evolution: Evolution) -> dict[str, int]:
+    """Return the highest space derivative of each field in the rates."""
+    return {
+        field: max((evolution.space_order(p) for p in evolution.reads if p.field == field), default=0)
+        for field in evolution.rates
+    }
+
+
+def discretised(evolution: Evolution, mesh: Mesh) -> CollocationSystem:
+    """Return the evolution on a mesh: rates at collocation points, continuity, boundary conditions."""
+    problem, orders = evolution.problem, _orders(evolution)
+    space, clock = problem.symbols[evolution.space_axis], problem.symbols[evolution.time_axis]
+    dynamic = []
+    static: list[Rows] = []
+    for index, component in enumerate(evolution.components):
+        last = index == evolution.last_component(component.field)
+        rate = evolution.rates[component.field] if last else evolution.symbol(evolution.components[index + 1])
+        read = [*evolution.reads, *evolution.components]
+        expression = Expression(rate, space, clock, _readings(evolution, read))
+        conditions = orders[component.field] if last else 0
+        dynamic.append((EquationRows(mesh, expression, conditions), index))
+        if last and conditions:
+            periodic = problem.coordinates[evolution.space_axis].periodic
+            static.append(ContinuityRows(mesh, index, conditions, periodic))
+    for condition, residual in zip(evolution.boundary, evolution.constraints, strict=True):
+        expression = Expression(residual.placed, space, clock, _readings(evolution, residual.partials))
+        static.append(BoundaryRow(mesh, expression, condition.face.side == "upper"))
+    return CollocationSystem(mesh, len(evolution.components), dynamic, static)
+
+
+def _readings(evolution: Evolution, partials: Sequence[Partial]) -> list[Reading]:
+    unique = sorted(set(partials))
+    return [Reading(evolution.symbol(p), evolution.component(p), evolution.space_order(p)) for p in unique]

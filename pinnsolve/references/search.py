@@ -1,0 +1,68 @@
+"""The reference of a problem, by whichever way there is to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pinnsolve.problems import Problem
+from pinnsolve.references import cache, chebyshev, exact, fourier, ode, tabulated
+from pinnsolve.references.reference import ReferenceSolution
+from pinnsolve.references.refinement import largest
+
+
+@dataclass(frozen=True)
+class ReferenceSolver:
+    """One way to a reference: whether it applies to a problem, and the way itself."""
+
+    name: str
+    applies: Callable[[Problem], bool]
+    solve: Callable[..., ReferenceSolution]
+
+
+GIVEN = (
+    ReferenceSolver("file", tabulated.applies, tabulated.solve),
+    ReferenceSolver("exact", exact.applies, exact.solve),
+)
+
+# In the order in which they are tried: elements are faster where they resolve the solution, Fourier series
+# go further where rough or chaotic periodic solutions need many modes.
+COMPUTED = (
+    ReferenceSolver("solve_ivp", ode.applies, ode.solve),
+    ReferenceSolver("chebyshev", chebyshev.applies, chebyshev.solve),
+    ReferenceSolver("fourier", fourier.applies, fourier.solve),
+)
+
+GOOD_ENOUGH = 1e-9
+SECONDS = 60.0
+_SECONDS_OF_A_TRY = 15.0  # where another solver could follow
+
+
+def find_reference(problem: Problem) -> ReferenceSolution | None:
+    """Return the reference of a problem: its file, its exact solution, or a computed one; None without any.
+
+    Computed references come from the cache where they are in it. Solvers are tried until one has an
+    error below `GOOD_ENOUGH`; otherwise the best is returned with the error it has.
+
+    Raises:
+        ProblemError: the problem names a file that cannot be used.
+    """
+    for given in GIVEN:
+        if given.applies(problem):
+            return given.solve(problem)
+    return None if problem.reference.solver == "none" else cache.load(problem) or _computed(problem)
+
+
+def _computed(problem: Problem) -> ReferenceSolution | None:
+    best: ReferenceSolution | None = None
+    candidates = [solver for solver in COMPUTED if solver.applies(problem)]
+    for solver in candidates:
+        found = solver.solve(problem, budget=SECONDS if solver is candidates[-1] else _SECONDS_OF_A_TRY)
+        if best is None or not largest(found.errors) >= largest(best.errors):
+            best = found
+        if largest(best.errors) <= GOOD_ENOUGH:
+            break
+    if best is None or not largest(best.errors) < 1.0:
+        return None
+    cache.save(problem, best)
+    return best

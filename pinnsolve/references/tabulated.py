@@ -1,0 +1,107 @@
+"""References that the problem file gives as a table of values on a tensor grid."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import RegularGridInterpolator
+
+from pinnsolve.errors import ProblemError
+from pinnsolve.problems import Problem
+from pinnsolve.references.reference import Points, ReferenceSolution, Values
+
+MAX_FILE_BYTES = 512 * 1024**2
+MAX_VALUES = 50_000_000
+_KEY = "reference.file"
+
+
+def applies(problem: Problem) -> bool:
+    """Whether the problem file names a file of values."""
+    return problem.reference.file is not None
+
+
+def solve(problem: Problem) -> ReferenceSolution:
+    """Return the interpolation of the file's values, cubic where there are enough of them.
+
+    The file is an .npz archive with one ascending array per coordinate and one array per field on their
+    tensor grid, all named as in the problem. Their own error is not known: NaN.
+
+    Raises:
+        ProblemError: the file is none such; names the array.
+    """
+    path = problem.reference.file
+    if path is None:
+        raise ValueError(f"{problem.name} names no file of values")
+    arrays = _read(path, [*problem.coordinate_names, *problem.field_names])
+    axes = [_axis(problem, index, arrays) for index in range(len(problem.coordinates))]
+    shape = tuple(len(axis) for axis in axes)
+    for name in problem.field_names:
+        if arrays[name].shape != shape:
+            raise ProblemError(f"array {name!r} has the shape {arrays[name].shape}, the axes have {shape}", key=_KEY)
+    method = "cubic" if min(shape) >= 4 and max(shape) <= 2000 and len(shape) <= 2 else "linear"
+    interpolants = {
+        name: RegularGridInterpolator(axes, arrays[name], method=method, bounds_error=False, fill_value=None)
+        for name in problem.field_names
+    }
+
+    def evaluate(points: Points) -> Values:
+        return {name: np.asarray(interpolant(points)) for name, interpolant in interpolants.items()}
+
+    return ReferenceSolution("file", dict.fromkeys(problem.field_names, math.nan), 0.0, evaluate)
+
+
+def _read(path: Path, names: list[str]) -> dict[str, NDArray[np.float64]]:
+    """Return the named arrays as float64."""
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise ProblemError(f"{path.name} has more than {MAX_FILE_BYTES} bytes", key=_KEY)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ProblemError(f"{path.name} is no .npz archive", key=_KEY)
+            _check_sizes(path, names)
+            missing = [name for name in names if name not in archive.files]
+            if missing:
+                known = ", ".join(sorted(archive.files)[:20]) or "none"
+                raise ProblemError(f"{path.name} has no array {missing[0]!r}; it has: {known}", key=_KEY)
+            return {name: _numbers(name, archive[name]) for name in names}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ProblemError(f"{path.name} cannot be read as .npz: {str(error)[:100]}", key=_KEY) from None
+
+
+def _check_sizes(path: Path, names: list[str]) -> None:
+    """Refuse an archive whose arrays unpack to more than memory should hold."""
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.filename.removesuffix(".npy") in names and entry.file_size > 8 * MAX_VALUES:
+                raise ProblemError(f"array {entry.filename!r} has {entry.file_size} bytes", key=_KEY)
+
+
+def _numbers(name: str, array: NDArray) -> NDArray[np.float64]:
+    if array.dtype.kind not in "fiu":
+        raise ProblemError(f"array {name!r} has the type {array.dtype}, not real numbers", key=_KEY)
+    numbers = array.astype(np.float64)
+    if not np.isfinite(numbers).all():
+        raise ProblemError(
+            f"array {name!r} holds {int((~np.isfinite(numbers)).sum())} values that are not finite", key=_KEY
+        )
+    return numbers
+
+
+def _axis(problem: Problem, index: int, arrays: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return one coordinate's array: 1-D, ascending, reaching over the whole interval."""
+    coordinate = problem.coordinates[index]
+    axis = arrays[coordinate.name]
+    if axis.ndim != 1 or len(axis) < 2 or not (np.diff(axis) > 0).all():
+        raise ProblemError(f"array {coordinate.name!r} is no ascending axis, shape {axis.shape}", key=_KEY)
+    slack = 1e-6 * coordinate.length
+    upper = coordinate.upper - (2 * float(axis[-1] - axis[-2]) if coordinate.periodic else 0.0)
+    if axis[0] > coordinate.lower + slack or axis[-1] < upper - slack:
+        reach = f"[{axis[0]:g}, {axis[-1]:g}]"
+        raise ProblemError(
+            f"array {coordinate.name!r} covers {reach}, not [{coordinate.lower:g}, {coordinate.upper:g}]", key=_KEY
+        )
+    return axis

@@ -1,0 +1,148 @@
+"""The report of a run: one HTML file that loads nothing from anywhere."""
+
+from __future__ import annotations
+
+import base64
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pinnsolve.errors import RunFolderError
+from pinnsolve.report import tables
+from pinnsolve.report.tables import plain
+from pinnsolve.runs import RunFolder
+
+_CAPTIONS = {
+    "residual": (
+        "Absolute residual of each equation. White points: collocation points of the last step, a part of them where "
+        "there are many."
+    ),
+    "history": "Loss and relative L2 error during training. Shading: stages.",
+    "v_curves": (
+        "Relative error of finite differences against autodiff over the step h. Solid: float64. Dashed: float32. Thin "
+        "black: predicted from truncation and rounding. Marker: best step. Dash-dotted: error of the network itself."
+    ),
+}
+
+
+def build_report(folder: RunFolder) -> Path:
+    """Draw all figures and the page `report.html` of a run anew, from its saved numbers alone.
+
+    Raises:
+        RunFolderError: the saved numbers cannot be read or do not fit together.
+        ResourceError: the disk is full or cannot be written.
+    """
+    from pinnsolve.report.figures import draw_figures  # imports matplotlib
+
+    metrics = folder.metrics()
+    figures = [_figure(name, svg) for name, svg in draw_figures(folder).items()]
+    try:
+        html = _render(_content(folder, metrics), figures)
+    except (AttributeError, TypeError, ValueError, KeyError) as error:
+        raise RunFolderError(f"{folder.path}/metrics.json: the values have the wrong types ({error})") from error
+    return folder.write_page(html)
+
+
+def _render(content: Mapping[str, Any], figures: list[dict[str, str]]) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("pinnsolve.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_finalized,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("run.html").render(**content, figures=figures)
+
+
+def _finalized(value: Any) -> Any:
+    """Take invisible characters out of every text on its way into the page; markup of our own stays."""
+    return plain(value) if type(value) is str else value
+
+
+def _content(folder: RunFolder, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    problem = _problem_table(folder)
+    return {
+        "title": metrics.get("title") or problem.get("title") or metrics.get("problem") or folder.name,
+        "source": problem.get("source") or "",
+        "run": folder.name,
+        "status": str(metrics.get("status") or "unknown"),
+        "reason": metrics.get("reason") or "",
+        "summary": _texts(metrics.get("summary")),
+        "warnings": _texts(metrics.get("warnings")),
+        "facts": _facts(metrics),
+        "domain": _domain(metrics),
+        "equations": [_equation(name, text) for name, text in (metrics.get("equations") or {}).items()],
+        "conditions": _conditions(problem),
+        "tables": _filled([tables.accuracy_table(metrics), tables.residual_table(metrics)]),
+        "audit": _filled([tables.audit_summary_table(metrics)]),
+        "details": _filled([tables.audit_table(metrics), *_record_tables(folder, metrics)]),
+        "command": metrics.get("command") or "",
+    }
+
+
+def _facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    facts = [
+        ("time", f"{tables.number(metrics.get('seconds'))} s"),
+        ("steps", tables.count(metrics.get("steps"))),
+        ("parameters", tables.count(metrics.get("parameters"))),
+        ("residual evaluations", tables.count(metrics.get("residual_evaluations"))),
+        ("time of the reference", f"{tables.number(metrics.get('reference_seconds'))} s"),
+    ]
+    return [(name, value) for name, value in facts if not value.startswith(tables.MISSING)]
+
+
+def _domain(metrics: Mapping[str, Any]) -> str:
+    intervals = (metrics.get("coordinates") or {}).items()
+    return ", ".join(f"{name} ∈ [{low:g}, {high:g}]" for name, (low, high) in intervals)
+
+
+def _equation(name: str, text: str) -> dict[str, Any]:
+    from pinnsolve.report.mathml import equation_mathml
+
+    return {"name": name, "text": text, "math": equation_mathml(str(text))}
+
+
+def _conditions(problem: Mapping[str, Any]) -> list[dict[str, Any]]:
+    conditions = problem.get("conditions")
+    found = []
+    for condition in conditions if isinstance(conditions, list) else []:
+        where = condition.get("where", "")
+        places = " and ".join(str(place) for place in where) if isinstance(where, list) else str(where)
+        found.append({**_equation("", str(condition.get("equation", ""))), "where": places})
+    return found
+
+
+def _problem_table(folder: RunFolder) -> dict[str, Any]:
+    """Return the copy of the problem file, empty if it cannot be read: the page does without it."""
+    if not folder.has("problem.toml"):
+        return {}
+    try:
+        return tomllib.loads(folder.problem_text().lstrip("\ufeff").replace("\r\n", "\n"))
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError):
+        return {}
+
+
+def _record_tables(folder: RunFolder, metrics: Mapping[str, Any]) -> list[tables.Table]:
+    settings = folder.settings() if folder.has("settings.toml") else metrics.get("settings") or {}
+    environment = metrics.get("environment") or {}
+    return [tables.settings_table(settings), tables.settings_table(environment, "Environment")]
+
+
+def _filled(candidates: list[tables.Table]) -> list[tables.Table]:
+    return [table for table in candidates if table.rows]
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(text) for text in value] if isinstance(value, list) else []
+
+
+def _figure(name: str, svg: bytes) -> dict[str, str]:
+    from markupsafe import Markup
+
+    field = name.removeprefix("solution_")
+    caption = _CAPTIONS.get(name) or f"Solution {field}: network, reference and absolute error."
+    return {"name": name, "caption": caption, "data": Markup(base64.b64encode(svg).decode("ascii"))}

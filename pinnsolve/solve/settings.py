@@ -1,0 +1,202 @@
+"""All settings of one solve, and how they are put together.
+
+Built-in defaults < `[solve]` of the problem < a configuration file < `--set` < named options.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pinnsolve.errors import SettingsError, unknown_name
+from pinnsolve.networks.settings import NetworkSettings
+from pinnsolve.training.settings import TrainingSettings
+
+
+class DifferenceSettings(BaseModel):
+    """Finite differences as the maker of jets in training.
+
+    Attributes:
+        scheme: the stencil.
+        step: h relative to half the length of each coordinate's interval.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    scheme: Literal["forward", "backward", "one_sided", "central2", "central4", "central6"] = "central4"
+    step: Annotated[float, Field(gt=0, le=0.5)] = 1e-2
+
+
+class AuditSettings(BaseModel):
+    """The derivative audit at the end of a solve.
+
+    Attributes:
+        enabled: whether it runs.
+        points: how many fixed points the sources are compared on.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    enabled: bool = True
+    points: Annotated[int, Field(ge=16, le=2**20)] = 1024
+
+
+class Settings(BaseModel):
+    """Everything that decides how a problem is solved.
+
+    Attributes:
+        network: the network in the ansatz.
+        training: optimizer, points, steps.
+        constraints: "auto" and "hard" build conditions in where possible; "soft" makes all of them residuals.
+        formulation: "direct" differentiates the fields as the equations are written.
+        derivatives: the maker of jets in training.
+        fd: finite differences, if they are the maker.
+        audit: the derivative audit.
+        engine: "native".
+        precision: of training; evaluation and audit compare in float64.
+        device: "auto" takes CUDA where there is one.
+        seed: of weights and points.
+        time_limit: seconds of training.
+        allow_rough: train activations whose derivatives do not exist to the order of the equations.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    network: NetworkSettings = NetworkSettings()
+    training: TrainingSettings = TrainingSettings()
+    constraints: Literal["auto", "hard", "soft"] = "auto"
+    formulation: Literal["direct"] = "direct"
+    derivatives: Literal["taylor", "autograd", "fd"] = "taylor"
+    fd: DifferenceSettings = DifferenceSettings()
+    audit: AuditSettings = AuditSettings()
+    engine: Literal["native"] = "native"
+    precision: Literal["float64", "float32"] = "float64"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    time_limit: Annotated[float, Field(gt=0)] = 60.0
+    allow_rough: bool = False
+
+    def nested(self) -> dict[str, Any]:
+        """Return the settings as nested plain values, as they stand in settings.toml and metrics.json."""
+        return self.model_dump(mode="json")
+
+
+# Names of options on the command line and of keyword arguments in Python, for the common settings.
+SHORT_NAMES = {
+    "activation": "network.activation",
+    "width": "network.width",
+    "depth": "network.depth",
+    "optimizer": "training.optimizer",
+    "points": "training.points",
+    "steps": "training.steps",
+    "engine": "engine",
+    "derivatives": "derivatives",
+    "constraints": "constraints",
+    "precision": "precision",
+    "device": "device",
+    "seed": "seed",
+    "time_limit": "time_limit",
+    "allow_rough": "allow_rough",
+}
+
+
+def resolve_settings(*layers: Mapping[str, Any]) -> Settings:
+    """Return the settings of these layers, later ones winning; each is nested or has dotted keys.
+
+    Raises:
+        SettingsError: a key is unknown (with the nearest known one) or a value cannot be used.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        _merge(merged, layer)
+    _refuse_unknown(merged, Settings, "")
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in fault["loc"])
+        raise SettingsError(f"setting {key}: {fault['msg'].lower()}, got {str(fault['input'])[:60]!r}") from None
+
+
+def named_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the dotted keys of named options; those that are None were not given.
+
+    Raises:
+        SettingsError: a name is no option.
+    """
+    for name in options:
+        if name not in SHORT_NAMES and name not in Settings.model_fields:
+            raise SettingsError(unknown_name("setting", name, [*SHORT_NAMES, *Settings.model_fields]))
+    return {SHORT_NAMES.get(name, name): value for name, value in options.items() if value is not None}
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """Return the settings that `key=value` texts give; a value is a TOML value or else a bare word.
+
+    >>> parse_assignments(["network.width=40", "network.activation=elu"])
+    {'network.width': 40, 'network.activation': 'elu'}
+    """
+    result: dict[str, Any] = {}
+    for text in assignments:
+        key, sign, value = text.partition("=")
+        if not sign or not key.strip():
+            raise SettingsError(f"--set takes key=value, got {text[:60]!r}")
+        try:
+            result[key.strip()] = tomllib.loads(f"value = {value.strip()}")["value"]
+        except (tomllib.TOMLDecodeError, ValueError, RecursionError):
+            result[key.strip()] = value.strip()
+    return result
+
+
+def read_settings_file(path: Path) -> dict[str, Any]:
+    """Return the settings of a TOML file.
+
+    Raises:
+        SettingsError: it cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_bytes()[: 1 << 18].decode("utf-8-sig"))
+    except OSError as error:
+        raise SettingsError(f"{path}: the file cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
+        raise SettingsError(f"{path}: not TOML: {str(error)[:120]}") from None
+
+
+def _merge(target: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    for dotted, value in layer.items():
+        *tables, key = dotted.split(".")
+        place = target
+        for table in tables:
+            inner = place.setdefault(table, {})
+            if not isinstance(inner, dict):
+                raise SettingsError(f"setting {dotted}: {table!r} is a value, not a table")
+            place = inner
+        if isinstance(value, Mapping) and isinstance(place.get(key, {}), dict):
+            _merge(place.setdefault(key, {}), value)
+        else:
+            place[key] = value
+
+
+def _refuse_unknown(values: Mapping[str, Any], model: type[BaseModel], prefix: str) -> None:
+    for key, value in values.items():
+        field = model.model_fields.get(key)
+        if field is None:
+            known = [prefix + name for name in (all_keys() if not prefix else model.model_fields)]
+            raise SettingsError(unknown_name("setting", prefix + key, known))
+        if isinstance(field.default, BaseModel) and isinstance(value, Mapping):
+            _refuse_unknown(value, type(field.default), f"{prefix}{key}.")
+
+
+def all_keys() -> list[str]:
+    """Return every settings key, dotted."""
+    keys = []
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.default, BaseModel):
+            keys += [f"{name}.{inner}" for inner in type(field.default).model_fields]
+        else:
+            keys.append(name)
+    return keys

@@ -1,0 +1,207 @@
+"""The result of a solve: callable, with everything that was measured on it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from pinnsolve.audit import DerivativeAudit, audit
+from pinnsolve.derivatives import Differentiator, exact
+from pinnsolve.evaluation import Evaluation, FieldAccuracy, evaluate, field_values
+from pinnsolve.problems import Problem
+from pinnsolve.solve.session import Progress, Session
+from pinnsolve.solve.settings import Settings
+
+LOW_LOSS = 0.1  # √loss below this share of the error makes a wrong answer look right
+WRONG = 0.02  # relative error from which an answer is called wrong
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A solved problem.
+
+    Attributes:
+        problem, settings: what was solved, and how.
+        ansatz: the trained trial solution, a torch module.
+        differentiator: the maker of jets that training used.
+        evaluation: accuracy and residuals.
+        audit: the derivative audit; None if it was switched off.
+        history: recorded steps.
+        status: "finished", "diverged", "interrupted" or "failed".
+        reason: why training ended.
+        seconds, steps, residual_evaluations: what training took.
+        warnings: sentences that a user must see.
+        reference_seconds: what the classical reference took; None without one.
+        collocation: interior points of the last step.
+    """
+
+    problem: Problem
+    settings: Settings
+    ansatz: nn.Module
+    differentiator: Differentiator
+    evaluation: Evaluation
+    audit: DerivativeAudit | None
+    history: Sequence[Progress]
+    status: str
+    reason: str
+    seconds: float
+    steps: int
+    residual_evaluations: int
+    warnings: tuple[str, ...]
+    reference_seconds: float | None
+    collocation: NDArray[np.float64]
+
+    @property
+    def fields(self) -> Mapping[str, FieldAccuracy]:
+        """The accuracy of each field."""
+        return self.evaluation.fields
+
+    def __call__(self, points: Any) -> dict[str, NDArray[np.float64]]:
+        """Return the value (N,) of every field at points (N, d), columns in the order of the coordinates."""
+        return field_values(self.ansatz, self._checked(points))
+
+    def derivatives(self, points: Any, name: str) -> NDArray[np.float64]:
+        """Return a partial derivative (N,) such as "u_xx" at points (N, d)."""
+        partial = self.problem.partial(name)
+        parameter = next(self.ansatz.parameters())
+        tensor = torch.as_tensor(self._checked(points), dtype=parameter.dtype, device=parameter.device)
+        with torch.no_grad():
+            jet = self.differentiator(self.ansatz, tensor, [partial])
+        values: NDArray[np.float64] = jet[partial].double().cpu().numpy()
+        return values
+
+    @property
+    def sentences(self) -> list[str]:
+        """What a user must know, in words."""
+        audited = list(self.audit.sentences) if self.audit is not None else []
+        return [*self._accuracy_sentences(), *self._health_sentences(), *audited]
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the record that metrics.json holds."""
+        evaluation, problem = self.evaluation, self.problem
+        return {
+            "schema": 1,
+            "status": self.status,
+            "reason": self.reason,
+            "problem": problem.name,
+            "title": problem.title,
+            "coordinates": {c.name: [c.lower, c.upper] for c in problem.coordinates},
+            "time": problem.time,
+            "equations": {equation.name: f"{equation.placed} = 0" for equation in problem.equations},
+            "settings": self.settings.nested(),
+            "seconds": self.seconds,
+            "steps": self.steps,
+            "parameters": sum(parameter.numel() for parameter in self.ansatz.parameters()),
+            "residual_evaluations": self.residual_evaluations,
+            "fields": {name: asdict(accuracy) for name, accuracy in evaluation.fields.items()},
+            "residuals": {name: asdict(norms) for name, norms in evaluation.residuals.items()},
+            "conditions": {name: asdict(norms) for name, norms in evaluation.conditions.items()},
+            "derivatives": [asdict(row) for row in self.audit.summary] if self.audit is not None else [],
+            "unknowns": {},
+            "classical": self._classical(),
+            "reference_seconds": self.reference_seconds,
+            "summary": self.sentences,
+            "warnings": list(self.warnings),
+            "environment": environment(next(self.ansatz.parameters()).device),
+        }
+
+    def _checked(self, points: Any) -> NDArray[np.float64]:
+        array = np.asarray(points, dtype=np.float64)
+        dimension = len(self.problem.coordinates)
+        if array.ndim == 1 and dimension == 1:
+            array = array[:, None]
+        if array.ndim != 2 or array.shape[1] != dimension:
+            wanted = ", ".join(self.problem.coordinate_names)
+            raise ValueError(f"points have the shape (N, {dimension}) with columns {wanted}; got {array.shape}")
+        return array
+
+    def _classical(self) -> dict[str, Any] | None:
+        known = [a for a in self.fields.values() if a.reference not in (None, "exact", "file")]
+        if not known or self.reference_seconds is None:
+            return None
+        error = max(float(accuracy.reference_error or 0.0) for accuracy in known)
+        return {"solver": known[0].reference, "seconds": self.reference_seconds, "relative_l2": error}
+
+    def _accuracy_sentences(self) -> list[str]:
+        sentences = []
+        for name, accuracy in self.fields.items():
+            if accuracy.relative_l2 is None:
+                sentences.append(f"{name}: there is no reference to compare with; only the residuals are known.")
+                continue
+            sentences.append(
+                f"{name}: relative L2 error {accuracy.relative_l2:.2e}, largest error {accuracy.max_error:.2e} "
+                f"(reference: {accuracy.reference}, own error {accuracy.reference_error:.0e})"
+            )
+            if accuracy.reference_error is not None and accuracy.relative_l2 < accuracy.reference_error:
+                sentences.append(f"{name}: this difference is below the reference's own error; it is no smaller bound.")
+        return sentences
+
+    def _health_sentences(self) -> list[str]:
+        error = self.evaluation.error
+        if error is None or not self.history:
+            return []
+        loss = min(progress.training.loss for progress in self.history[-20:])
+        if error > WRONG and loss**0.5 < LOW_LOSS * error:
+            return [
+                f"The loss is low ({loss:.1e}) but the answer is wrong by {error:.1%}: the equations are nearly "
+                "satisfied at the collocation points by another function. More points, a softer activation, hard "
+                "constraints or another seed may help; do not trust this solution."
+            ]
+        return []
+
+
+def finish(session: Session, status: str = "finished") -> Solution:
+    """Return the solution of a trained session: evaluated against the reference, its derivatives audited."""
+    problem, ansatz = session.problem, session.ansatz
+    oracle = None
+    if set(problem.reference.exact) == set(problem.field_names):
+        oracle = exact(problem.reference.exact, problem.symbols)
+    report = None
+    if session.settings.audit.enabled:
+        report = audit(problem, ansatz, exact=oracle, points=session.settings.audit.points)
+    collocation = session.training.collocation
+    interior = collocation[0].double().cpu().numpy() if collocation else np.empty((0, len(problem.coordinates)))
+    return Solution(
+        problem=problem,
+        settings=session.settings,
+        ansatz=ansatz,
+        differentiator=session.differentiator,
+        evaluation=evaluate(problem, ansatz, session.differentiator, session.reference),
+        audit=report,
+        history=tuple(session.history),
+        status=status,
+        reason=session.reason,
+        seconds=session.seconds,
+        steps=session.training.step,
+        residual_evaluations=session.residual_evaluations,
+        warnings=tuple(session.warnings),
+        reference_seconds=session.reference.seconds if session.reference is not None else None,
+        collocation=interior,
+    )
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Return versions and machine, as they stand in metrics.json."""
+    packages = {name: _version(name) for name in ("pinnsolve", "torch", "numpy", "scipy", "sympy")}
+    shown = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    return packages | {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": shown,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,236 @@
+"""Optimizers of the least-squares objective: Levenberg-Marquardt, Adam, L-BFGS.
+
+Each is a value with one method, `step(points)`, which changes the network's parameters and returns
+what happened; `state` and `restore` carry it over an interruption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from pinnsolve.training.jacobian import generic_jacobian, gram, jacobian
+from pinnsolve.training.objective import Objective
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step of an optimizer did.
+
+    Attributes:
+        terms: each residual's share of the loss before the step.
+        damping: λ of Levenberg-Marquardt, None elsewhere.
+        evaluations: residuals evaluated at points, forward passes counted once.
+        accepted: whether the parameters changed.
+    """
+
+    terms: dict[str, float]
+    damping: float | None
+    evaluations: int
+    accepted: bool = True
+
+    @property
+    def loss(self) -> float:
+        """The objective before the step."""
+        return sum(self.terms.values())
+
+
+class Optimizer(Protocol):
+    """Changes the network's parameters so that the objective falls."""
+
+    name: str
+    resample: int  # fresh points every so many steps suit it
+    record: int  # every so many steps stand in the history
+
+    def step(self, points: Sequence[Tensor]) -> StepResult:
+        """Take one step on these points, one tensor (N, d) per block of the objective."""
+        ...
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return tensors and plain values that `restore` needs."""
+        ...
+
+    def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """Go on where another optimizer of the same kind stood."""
+        ...
+
+
+class LevenbergMarquardt:
+    r"""Damped Gauss-Newton steps: (JᵀJ + λI) δ = Jᵀr, θ ← θ - δ, by Cholesky factorisation.
+
+    λ is the smallest of λ₀/4, λ₀/2, λ₀, 2λ₀, ... (λ₀ the last one) for which the loss falls by at least a
+    quarter of what the linear model predicts, δᵀ(Jᵀr) + λ δᵀδ. The λ of the lowest loss would be larger:
+    it is greedy, and several times worse in the end.
+    Source: Marquardt (1963), J. Soc. Indust. Appl. Math. 11, 431-441; Nocedal, Wright (2006), chapter 10.
+
+    Args:
+        objective: the residuals.
+        module: holds the parameters.
+        layerwise: whether jets come from Taylor mode or finite differences, so that J takes one backward pass.
+        chunk: points whose Jacobian is held at once.
+    """
+
+    name = "lm"
+    resample = 1
+    record = 1
+    target_ratio = 0.25
+    trials = 12
+
+    def __init__(self, objective: Objective, module: nn.Module, *, layerwise: bool = True, chunk: int = 4096) -> None:
+        self._objective, self._module = objective, module
+        self._jacobian = jacobian if layerwise else generic_jacobian
+        self._chunk = chunk
+        self._damping: float | None = None
+
+    def step(self, points: Sequence[Tensor]) -> StepResult:
+        """Take one damped step; if no λ is accepted the parameters stay and λ starts larger next time."""
+        normal, gradient, terms = self._normal_equations(points)
+        evaluations = sum(len(place) for place in points)
+        loss = sum(terms.values())
+        start = parameters_to_vector(self._module.parameters()).detach()
+        scale = float(normal.diagonal().mean())
+        if self._damping is None:
+            self._damping = scale
+        damping = self._damping / 4
+        for _ in range(self.trials):
+            step = _damped_solution(normal, gradient, damping)
+            if step is not None:
+                predicted = float(gradient @ step + damping * (step @ step))
+                vector_to_parameters(start - step, self._module.parameters())
+                actual = loss - self._loss(points)
+                evaluations += sum(len(place) for place in points)
+                if predicted > 0 and actual >= self.target_ratio * predicted:
+                    self._damping = damping
+                    return StepResult(terms, damping, evaluations)
+            damping = max(2 * damping, 1e-15 * scale)
+        vector_to_parameters(start, self._module.parameters())
+        self._damping = damping
+        return StepResult(terms, damping, evaluations, accepted=False)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return λ."""
+        return {}, {"damping": self._damping}
+
+    def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """Go on with the λ of another optimizer."""
+        self._damping = values["damping"]
+
+    def _normal_equations(self, points: Sequence[Tensor]) -> tuple[Tensor, Tensor, dict[str, float]]:
+        """Return JᵀJ (P, P), Jᵀr (P,) and the terms of the loss, J built and reduced chunk by chunk."""
+        size = sum(parameter.numel() for parameter in self._module.parameters())
+        reference = next(self._module.parameters())
+        normal, gradient = reference.new_zeros(size, size), reference.new_zeros(size)
+        terms: dict[str, float] = {}
+        for block, place in zip(self._objective.blocks, points, strict=True):
+            sums = [0.0] * len(block.residuals)
+            for part in place.split(self._chunk):
+                values, rows = self._jacobian(self._module, lambda b=block, p=part: self._objective.raw(b, p))  # type: ignore[misc]
+                for index, (value, row) in enumerate(zip(values, rows, strict=True)):
+                    factor = block.factors[index] / len(place) ** 0.5
+                    row.mul_(factor)
+                    normal += gram(row)
+                    gradient += row @ (value * factor)
+                    sums[index] += float((value * factor).square().sum())
+            terms.update({residual.name: total for residual, total in zip(block.residuals, sums, strict=True)})
+        return normal, gradient, terms
+
+    def _loss(self, points: Sequence[Tensor]) -> float:
+        with torch.no_grad():
+            return float(sum(residual.square().sum() for residual in self._objective.residuals(points)))
+
+
+def _damped_solution(normal: Tensor, gradient: Tensor, damping: float) -> Tensor | None:
+    """Return the solution of (A + λI) δ = g, or None where the matrix is not positive definite."""
+    shifted = normal.clone()
+    shifted.diagonal().add_(damping)
+    factor, info = torch.linalg.cholesky_ex(shifted)
+    if int(info) != 0:
+        return None
+    step = torch.cholesky_solve(gradient[:, None], factor)[:, 0]
+    return step if bool(torch.isfinite(step).all()) else None
+
+
+class FirstOrder:
+    """Adam or L-BFGS of torch on the same objective.
+
+    Args:
+        name: "adam" or "lbfgs".
+        objective: the residuals.
+        module: holds the parameters.
+        learning_rate: of Adam.
+    """
+
+    def __init__(self, name: str, objective: Objective, module: nn.Module, learning_rate: float) -> None:
+        self.name = name
+        self._objective = objective
+        self._parameters = list(module.parameters())
+        self._optimizer = _TORCH_OPTIMIZERS[name](self._parameters, learning_rate)
+        self.resample = 1 if name == "adam" else 50  # L-BFGS needs one function long enough to learn its curvature
+        self.record = 10 if name == "adam" else 1
+        self._known: Sequence[Tensor] = ()
+
+    def step(self, points: Sequence[Tensor]) -> StepResult:
+        """Take one step of Adam, or up to 20 iterations of L-BFGS with a strong Wolfe line search."""
+        if self.name == "lbfgs" and points is not self._known:
+            self._optimizer.state.clear()  # curvature pairs of other points describe another function
+            self._known = points
+        first: dict[str, float] = {}
+        evaluations = 0
+
+        def closure() -> float:
+            nonlocal evaluations
+            self._optimizer.zero_grad()
+            terms = self._objective.terms(points)
+            loss = torch.stack(list(terms.values())).sum()
+            loss.backward()
+            evaluations += sum(len(place) for place in points)
+            if not first:
+                first.update({name: float(value.detach()) for name, value in terms.items()})
+            return float(loss.detach())
+
+        self._optimizer.step(closure)
+        return StepResult(first, None, evaluations)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the optimizer's moments or curvature pairs."""
+        tensors: dict[str, Tensor] = {}
+        values: dict[str, Any] = {}
+        for index, parameter in enumerate(self._parameters):
+            for key, value in self._optimizer.state.get(parameter, {}).items():
+                tensors.update(_flattened(f"{index}.{key}", value, values))
+        return tensors, values
+
+    def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """Go on with the moments of another optimizer; L-BFGS starts its curvature afresh."""
+        if self.name == "lbfgs":
+            return
+        for key, tensor in tensors.items():
+            index, name = key.split(".", 1)
+            self._optimizer.state[self._parameters[int(index)]][name] = tensor
+
+
+def _flattened(key: str, value: Any, values: dict[str, Any]) -> dict[str, Tensor]:
+    """Return the tensors of one entry of an optimizer's state; plain numbers go to `values`."""
+    if isinstance(value, Tensor):
+        return {key: value}
+    if isinstance(value, int | float):
+        values[key] = value
+    return {}
+
+
+_TORCH_OPTIMIZERS: dict[str, Callable[[list[nn.Parameter], float], torch.optim.Optimizer]] = {
+    "adam": lambda parameters, rate: torch.optim.Adam(parameters, lr=rate),
+    "lbfgs": lambda parameters, _: torch.optim.LBFGS(
+        parameters,
+        max_iter=20,
+        history_size=50,
+        tolerance_grad=0.0,
+        tolerance_change=0.0,
+        line_search_fn="strong_wolfe",
+    ),
+}

@@ -1,0 +1,145 @@
+"""Collocation points: quasi-random on the box and its faces, and more of them where the residual is large."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import qmc
+from torch import Generator, Tensor
+
+from pinnsolve.problems import Condition, Problem
+
+_BLOCK = 10  # Sobol points are drawn in blocks of 2^10, since only powers of two are balanced
+
+
+class SobolStream:
+    """An endless scrambled Sobol sequence in the unit cube (Joe, Kuo 2008; Owen 1998).
+
+    Args:
+        dimension: d >= 1.
+        seed: of the scrambling.
+    """
+
+    def __init__(self, dimension: int, seed: int) -> None:
+        self._dimension, self._seed = dimension, seed
+        self._engine = qmc.Sobol(dimension, seed=seed)
+        self._left = np.empty((0, dimension))
+        self.drawn = 0
+
+    def draw(self, count: int) -> NDArray[np.float64]:
+        """Return the next points, (count, d)."""
+        while len(self._left) < count:
+            if self._engine.num_generated + 2**_BLOCK > 2**30:  # the sequence ends; scramble anew
+                self._engine = qmc.Sobol(self._dimension, seed=self._seed + self.drawn)
+            self._left = np.concatenate([self._left, self._engine.random(2**_BLOCK)])
+        points, self._left = self._left[:count], self._left[count:]
+        self.drawn += count
+        return points
+
+    def skip_to(self, drawn: int) -> None:
+        """Go on as if this many points had been drawn since the start, as a resumed run must."""
+        blocks = -(-drawn // 2**_BLOCK)
+        self._engine = qmc.Sobol(self._dimension, seed=self._seed)
+        if blocks > 1:
+            self._engine.fast_forward((blocks - 1) * 2**_BLOCK)
+        self._left = self._engine.random(2**_BLOCK)[drawn - (blocks - 1) * 2**_BLOCK :] if blocks else self._left[:0]
+        self.drawn = drawn
+
+
+class Sampler:
+    """Draws points of the box, or of the part of a face on which a condition holds.
+
+    Args:
+        problem: gives the box.
+        condition: None for the whole box.
+        seed: of the sequence.
+        dtype, device: of the points returned.
+    """
+
+    def __init__(
+        self, problem: Problem, condition: Condition | None, seed: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self.condition = condition
+        self._lower, self._upper = problem.box
+        self._axes = [a for a in range(len(self._lower)) if condition is None or a != condition.face.axis]
+        self._stream = SobolStream(max(len(self._axes), 1), seed)
+        self._dtype, self._device = dtype, device
+
+    @property
+    def is_single_point(self) -> bool:
+        """Whether there is only one point to draw: the end of an interval."""
+        return not self._axes
+
+    def draw(self, count: int) -> Tensor:
+        """Return the next points, (count, d), or (1, d) at the end of an interval.
+
+        Raises:
+            ValueError: next to nothing of the face satisfies the condition's restriction.
+        """
+        if self.is_single_point:
+            return self._tensor(self._placed(np.empty((1, 0))))
+        if self.condition is None or not self.condition.restrictions:
+            return self._tensor(self._placed(self._stream.draw(count)))
+        return self._tensor(self._restricted(count))
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` needs."""
+        return {"drawn": self._stream.drawn}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where another sampler of the same seed stood."""
+        self._stream.skip_to(int(state["drawn"]))
+
+    def _restricted(self, count: int) -> NDArray[np.float64]:
+        assert self.condition is not None
+        accepted = np.empty((0, len(self._lower)))
+        for _ in range(1000):
+            points = self._placed(self._stream.draw(max(count, 256)))
+            inside = np.all([restriction.holds(points) for restriction in self.condition.restrictions], axis=0)
+            accepted = np.concatenate([accepted, points[inside]])
+            if len(accepted) >= count:
+                return accepted[:count]
+        raise ValueError(f"condition {self.condition.name!r} holds almost nowhere on its face")
+
+    def _placed(self, unit: NDArray[np.float64]) -> NDArray[np.float64]:
+        points = np.empty((len(unit), len(self._lower)))
+        points[:, self._axes] = self._lower[self._axes] + (self._upper - self._lower)[self._axes] * unit
+        if self.condition is not None:
+            face = self.condition.face
+            points[:, face.axis] = (self._lower if face.side == "lower" else self._upper)[face.axis]
+        return points
+
+    def _tensor(self, points: NDArray[np.float64]) -> Tensor:
+        return torch.as_tensor(points, dtype=self._dtype, device=self._device)
+
+
+def residual_weighted(
+    sampler: Sampler, count: int, fraction: float, magnitude: Callable[[Tensor], Tensor], generator: Generator
+) -> Tensor:
+    """Return points of which a fraction is drawn in proportion to |residual| among candidates.
+
+    The other points cover the box evenly, so that no region is ever left out.
+
+    Args:
+        sampler: draws uniform points.
+        count: how many points, N.
+        fraction: share of residual-weighted points, in [0, 1].
+        magnitude: points (M, d) to |residual| (M,).
+        generator: source of the choice, on the CPU.
+
+    Source: Wu, Zhu, Tan, Kartha, Lu (2023), Comput. Methods Appl. Mech. Eng. 403, 115671 (RAD).
+    """
+    chosen = min(int(fraction * count), count)
+    if chosen == 0 or sampler.is_single_point:
+        return sampler.draw(count)
+    candidates = sampler.draw(count - chosen + 2 * chosen)
+    even, pool = candidates[: count - chosen], candidates[count - chosen :]
+    weights = magnitude(pool).double().cpu()
+    if not (torch.isfinite(weights).all() and weights.sum() > 0):
+        return torch.cat([even, pool[:chosen]])  # the loss that follows names the fault
+    index = torch.multinomial(weights, chosen, generator=generator)
+    return torch.cat([even, pool[index.to(pool.device)]])
