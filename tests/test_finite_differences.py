@@ -219,6 +219,12 @@ def test_one_elu_unit_reproduces_the_kink_error(order, law):
 # --- placement --------------------------------------------------------------------------------------------------
 
 
+def test_ends_that_float32_rounds_outwards_are_not_passed():
+    x = torch.linspace(0.1, 0.6, 4097).clamp(max=0.6)[:-1, None]  # fl(0.6) > 0.6 and fl(0.1) > 0.1
+    nodes = along(2.0**-9, "central4", 0.1, 0.6).batch(x, [(2,)]).nodes.double()
+    assert 0.1 <= float(nodes.min()) < float(nodes.max()) <= 0.6
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_no_node_leaves_the_domain_and_fields_are_called_once(scheme):
     lower, upper = [0.1, -0.3], [0.7, 1.1]

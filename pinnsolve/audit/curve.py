@@ -2,7 +2,6 @@ r"""V-curves: the error of one derivative by one scheme in one dtype, against th
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from pinnsolve.audit.kinks import kinked, recorded_signs
 from pinnsolve.audit.records import Array, known, rms
 from pinnsolve.audit.sample import Sample
 from pinnsolve.derivatives.finite_differences import NodeBatch
-from pinnsolve.derivatives.stencils import best_step, family, predicted_error
+from pinnsolve.derivatives.stencils import family
 from pinnsolve.problems import Partial
 
 _ABOVE_ROUNDING = 10.0  # a slope is read where the error is this far above the rounding line
@@ -119,20 +118,15 @@ class VCurve:
 
     @property
     def predicted(self) -> tuple[float | None, float | None]:
-        """The step (as `steps`) and the absolute error that the law puts lowest, within the steps tried."""
-        if self.truncation is None:
+        """The step (as `steps`) and the absolute error where the law is least, among the steps tried.
+
+        For one stencil that is h* = (d R / (p T))^(1/(p+d)) to within the spacing of the steps; here each
+        point has the stencil that fits it, and those near an end can dominate a scheme of high order.
+        """
+        if not np.isfinite(self.predictions).any():
             return None, None
-        order = self.baseline.partial.order
-        accuracy = _accuracy(self.baseline.partial, self.scheme)
-        # the factors of h^p and h^-d, from the smallest step: there every stencil is the free one
-        smallest = float(self.steps[0])
-        truncation = float(rms(self.truncation[0])) / smallest**accuracy
-        rounding = float(rms(self.rounding[0])) * smallest**order
-        if not math.isfinite(truncation + rounding):
-            return None, None
-        step = best_step(truncation, rounding, accuracy, order)
-        step = min(max(step, smallest), float(self.steps[-1]))
-        return step, predicted_error(step, truncation, rounding, accuracy, order)
+        least = int(np.nanargmin(np.where(np.isfinite(self.predictions), self.predictions, np.inf)))
+        return float(self.steps[least]), float(self.predictions[least])
 
 
 def v_curves(

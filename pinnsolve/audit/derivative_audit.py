@@ -64,8 +64,8 @@ def audit(
     with _full_precision(sample.points.device):
         for dtype in dtypes if partials else ():
             model = Model.rounded(ansatz, dtype)
-            if not model.computes_in_its_dtype(sample.points):
-                continue  # a float32 column computed in float64 would be a lie
+            if not (sample.resolved(dtype) and model.computes_in_its_dtype(sample.points)):
+                continue  # a float32 column computed elsewhere or in float64 would be a lie
             known_values = baselines(model, sample, partials, exact)
             higher = higher or higher_derivatives(model.fields64, sample, partials, schemes)
             for scheme in schemes:

@@ -60,7 +60,7 @@ class Finding:
 
     Attributes are those of `Row` at the best measured step, and:
         observed_order: slope of log error against log step; None without a valid window.
-        predicted_step: the step that the law puts lowest, within the range of steps tried.
+        predicted_step: the step, of those tried, where the law is least.
         predicted_error: the law at that step.
         verdict: see `verdict.VERDICTS`.
     """

@@ -14,8 +14,9 @@ from pinnsolve.derivatives.finite_differences import FiniteDifferences
 from pinnsolve.derivatives.stencils import family
 from pinnsolve.problems import Problem
 
-_POINT_BITS = 16  # points are multiples of unit/2^16
-_SMALLEST = {"float64": -38, "float32": -23}  # exponents of the least step: 10 and 6 decades below the largest
+_POINT_BITS = 12  # points are multiples of unit/2^12
+_SMALLEST = {"float64": -38, "float32": -24}  # exponents of the least step: 10 and 6 decades below the largest
+_MANTISSAS = ((0.125, 1), (0.1875, 3), (0.375, 3), (0.75, 3))  # each with its multiple of its last bit
 _NOISE = {"float64": -30, "float32": -14}  # of the step at which rounding noise is measured
 
 
@@ -24,7 +25,7 @@ class Sample:
     """Fixed points in the domain, and steps for every coordinate that scale with its length.
 
     A step is r times the coordinate's unit, a power of two near its length; r is a power of two
-    times 1 or 1.5. Points are multiples of unit/2^16. Every node x + j h is then exact in both precisions.
+    times 1 or 1.5. Points are multiples of unit/2^12. Every node x + j h is then exact in both precisions.
 
     Attributes:
         points: (N, d), float64.
@@ -41,11 +42,15 @@ class Sample:
     def steps(self, dtype: str) -> list[float]:
         """Return the relative steps r in ascending order, 4.4 per decade.
 
-        The least is 2^-38 (float64) or 2^-23 (float32), or what the dtype resolves at the far end of the domain.
+        The least is 2^-38 (float64) or 2^-24 (float32), or what the dtype resolves at the far end of the domain.
         """
-        least = max(2.0 ** _SMALLEST[dtype], self._resolution(dtype))
-        ladder = (mantissa * 8.0**i for i in range(-16, 1) for mantissa in (0.125, 0.1875, 0.375, 0.75))
-        return [r for r in ladder if r >= least]
+        least, bit = 2.0 ** _SMALLEST[dtype], self._resolution(dtype)
+        ladder = ((mantissa * 8.0**i, last) for i in range(-16, 1) for mantissa, last in _MANTISSAS)
+        return [r for r, last in ladder if r >= least and r / last >= bit]
+
+    def resolved(self, dtype: str) -> bool:
+        """Return whether the dtype holds the points exactly: not if the domain is narrow and far from zero."""
+        return self._resolution(dtype) <= 2.0**-_POINT_BITS
 
     def noise_step(self, dtype: str) -> float:
         """Return the relative step at which fourth differences of a smooth field are rounding noise."""
@@ -67,12 +72,12 @@ class Sample:
         return step * self.units[next(a for a, order in enumerate(orders) if order)]
 
     def _resolution(self, dtype: str) -> float:
-        """Return the least r for which 1.5 r · unit is a multiple of the spacing of numbers, in every coordinate."""
+        """Return the spacing of numbers at the far ends of the domain, in units, the largest of all coordinates."""
         spacings = []
         for low, high, unit, wraps in zip(self.lower, self.upper, self.units, self.periodic, strict=True):
             largest = max(abs(low), abs(high)) * (2 if wraps else 1)  # nodes may pass a periodic end
             below = math.frexp(np.nextafter(largest, 0))[1]  # largest < 2^below, or equal to it
-            spacings.append(2.0 ** (below + 1) * torch.finfo(getattr(torch, dtype)).eps / 2 / unit)
+            spacings.append(2.0 ** (below - 1) * torch.finfo(getattr(torch, dtype)).eps / unit)
         return max(spacings)
 
 

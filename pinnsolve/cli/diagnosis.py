@@ -58,7 +58,7 @@ def _devices() -> dict[str, str]:
     return {
         "threads": str(torch.get_num_threads()),
         "cuda": ", ".join(cuda) or "no device",
-        "precision": f"float64 roundoff {torch.finfo(torch.float64).eps / 2:.2e}, float32 {torch.finfo(torch.float32).eps / 2:.2e}",
+        "roundoff": ", ".join(f"{t} {torch.finfo(t).eps / 2:.2e}" for t in (torch.float64, torch.float32)),
         "linear algebra": "MKL" if torch.backends.mkl.is_available() else "no MKL",
     }
 

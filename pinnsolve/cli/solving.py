@@ -218,9 +218,8 @@ def _print_outcome(metrics: dict[str, Any], folder: RunFolder, *, json: bool, qu
         say(json_text.dumps(folder.metrics(), indent=1))
     if quiet:
         return
-    say(
-        f"{metrics['title']}: {metrics['status']} ({metrics['reason']}) after {metrics['seconds']:.1f} s, {metrics['steps']} steps"
-    )
+    spent = f"{metrics['seconds']:.1f} s, {metrics['steps']} steps"
+    say(f"{metrics['title']}: {metrics['status']} ({metrics['reason']}) after {spent}")
     show_table(("field", "relative L2", "max error", "reference", "its own error"), _accuracy_rows(metrics))
     show_table(("residual", "rms", "max"), _residual_rows(metrics))
     for sentence in metrics["summary"]:

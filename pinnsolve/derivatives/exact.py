@@ -12,6 +12,7 @@ from torch import Tensor
 from pinnsolve.derivatives.jet import Differentiator, Fields, Jet
 from pinnsolve.problems import Partial
 from pinnsolve.problems.formulas import Formula, numpy_functions
+from pinnsolve.problems.problem import differentiated
 
 
 def exact(expressions: Mapping[str, sympy.Expr], symbols: Sequence[sympy.Symbol]) -> Differentiator:
@@ -23,8 +24,7 @@ def exact(expressions: Mapping[str, sympy.Expr], symbols: Sequence[sympy.Symbol]
     """
 
     def differentiator(fields: Fields, points: Tensor, partials: Sequence[Partial]) -> Jet:
-        variables = [[x for x, n in zip(symbols, p.orders, strict=True) for _ in range(n)] for p in partials]
-        derivatives = [sympy.diff(expressions[p.field], *xs) for p, xs in zip(partials, variables, strict=True)]
+        derivatives = [differentiated(expressions[partial.field], partial, symbols) for partial in partials]
         columns = list(points.detach().cpu().numpy().T)
         values = Formula(derivatives, symbols)(numpy_functions(), columns)
         filled = [np.broadcast_to(np.asarray(value, dtype=float), len(points)).copy() for value in values]

@@ -131,7 +131,8 @@ class FiniteDifferences:
             free = torch.full(x.shape, reach, device=x.device)
             return free, free
         distances = self.steps[axis] * torch.arange(1, reach + 1, dtype=x.dtype, device=x.device)[:, None]
-        return (x - distances >= self.lower[axis]).sum(0), (x + distances <= self.upper[axis]).sum(0)
+        lower, upper = -_rounded_down(-self.lower[axis], x.dtype), _rounded_down(self.upper[axis], x.dtype)
+        return (x - distances >= lower).sum(0), (x + distances <= upper).sum(0)
 
     def _too_large(self, axis: int, span: int) -> str:
         low, high = self.lower[axis], self.upper[axis]
@@ -194,6 +195,12 @@ class _Axis:
     leading: Mapping[int, Tensor]  # by order, (N,)
 
 
+def _rounded_down(end: float, dtype: torch.dtype) -> float:
+    """Return the largest number of the dtype that is not above an end of the domain."""
+    near = torch.tensor(end, dtype=dtype)
+    return float(near if float(near) <= end else torch.nextafter(near, torch.tensor(-math.inf, dtype=dtype)))
+
+
 def _first_fit(candidates: Family, left: Tensor, right: Tensor) -> Tensor:
     """Return the index (N,) of the first stencil that fits into the room of each point, -1 for none."""
     choice = torch.full_like(left, -1)
@@ -207,8 +214,11 @@ def _joined(families: Sequence[Family], choices: Sequence[Tensor], x: Tensor) ->
     """Return one set of nodes for all orders: points with the same choice of stencils share their offsets."""
     if not families:
         return _Axis(torch.zeros_like(x)[None], {}, {})
-    kinds, kind = torch.unique(torch.stack(list(choices)), dim=1, return_inverse=True)  # (orders, kinds), (N,)
-    chosen = [[f.stencils[i] for f, i in zip(families, column, strict=True)] for column in kinds.T.tolist()]
+    code, base = torch.zeros_like(choices[0]), 1 + max(len(each.stencils) for each in families)
+    for choice in choices:
+        code = code * base + choice
+    kinds, kind = torch.unique(code, return_inverse=True)  # codes that occur, and which one each point has, (N,)
+    chosen = [_stencils(number, families, base) for number in kinds.tolist()]
     unions = [sorted({j for each in stencils for j in each.offsets} - {0}) for stencils in chosen]
     slots = [[0, *union, *[0] * (max(map(len, unions)) - len(union))] for union in unions]
     weights = {
@@ -222,6 +232,15 @@ def _joined(families: Sequence[Family], choices: Sequence[Tensor], x: Tensor) ->
             row.derivative: x.new_tensor([float(r[n].leading) for r in chosen])[kind] for n, row in enumerate(chosen[0])
         },
     )
+
+
+def _stencils(code: int, families: Sequence[Family], base: int) -> list[Stencil]:
+    """Return the stencils, one per family, last family first, whose indices are the digits of the code."""
+    stencils = []
+    for each in reversed(families):
+        code, index = divmod(code, base)
+        stencils.append(each.stencils[index])
+    return stencils
 
 
 def _placed(stencil: Stencil, slots: Sequence[int]) -> list[float]:

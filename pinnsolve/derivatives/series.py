@@ -220,7 +220,8 @@ class _Composition(torch.autograd.Function):
 def _compose(coefficients: Tensor, phi: Sequence[Tensor], algebra: Algebra) -> Tensor:
     result = torch.empty_like(coefficients)
     result[0] = phi[0]
-    torch.mul(phi[1], coefficients[1:], out=result[1:])  # the term φ'(z) ∂^α z of every channel α
+    if len(result) > 1:
+        torch.mul(phi[1], coefficients[1:], out=result[1:])  # the term φ'(z) ∂^α z of every channel α
     for channel, terms in enumerate(algebra.compositions):
         for term in terms:
             if term.order > 1:

@@ -21,8 +21,9 @@ import numpy as np
 import sympy
 from scipy.stats import qmc
 
-from pinnsolve.problems import Condition, Coordinate, Field, Partial, Problem
+from pinnsolve.problems import Condition, Coordinate, Field, Problem
 from pinnsolve.problems.formulas import Formula, numpy_functions
+from pinnsolve.problems.problem import differentiated
 
 MAX_OPERATIONS = 600  # a lift that is longer costs more than it gives
 TOLERANCE = 1e-9  # of a condition's own scale; data that agree symbolically differ by roundoff only
@@ -223,13 +224,8 @@ def _mismatch(datum: FaceData, lift: sympy.Expr, problem: Problem) -> float:
 
 def _finite_with_derivatives(lift: sympy.Expr, field_: Field, problem: Problem) -> bool:
     partials = [partial for partial in problem.partials if partial.field == field_.name]
-    derivatives = [_derivative(lift, partial, problem) for partial in partials]
+    derivatives = [differentiated(lift, partial, problem.symbols) for partial in partials]
     return bool(np.isfinite(sampled([lift, *derivatives], problem)).all())
-
-
-def _derivative(expression: sympy.Expr, partial: Partial, problem: Problem) -> sympy.Expr:
-    variables = [x for x, times in zip(problem.symbols, partial.orders, strict=True) for _ in range(times)]
-    return sympy.diff(expression, *variables)
 
 
 def _outside(lift: sympy.Expr, field_: Field, problem: Problem) -> str:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import sympy
+from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from pinnsolve.problems.formulas import Formula, numpy_functions
@@ -56,19 +57,26 @@ def reference_faults(problem: Problem) -> list[Finding]:
 def _relative_residual(
     problem: Problem, residual: Residual, condition: Condition | None, exact: Mapping[str, sympy.Expr]
 ) -> float:
-    """Return max |residual| over the points, relative to the largest single term."""
+    """Return max |residual| where it shall vanish, relative to the largest single term anywhere in the domain.
+
+    Anywhere, since on a face with u = 0 the only term is roundoff itself.
+    """
     substitutions = {symbol: exact[str(symbol.func)] for symbol in residual.fields if str(symbol.func) in exact}
     terms = [term.subs(substitutions).doit() for term in sympy.Add.make_args(residual.expression)]
-    points = _points(problem, condition)
-    with np.errstate(all="ignore"):
-        found = Formula(terms, problem.symbols)(numpy_functions(), list(points.T))
-    values = np.array([np.broadcast_to(np.asarray(value, dtype=float), len(points)) for value in found])
-    largest = float(np.max(np.abs(values)))
-    total = float(np.max(np.abs(values.sum(axis=0))))
+    formula = Formula(terms, problem.symbols)
+    total = float(np.max(np.abs(_values(formula, _points(problem, condition)).sum(axis=0))))
+    largest = float(np.max(np.abs(_values(formula, _points(problem, None)))))
     return total / largest if largest > 0 else total
 
 
-def _points(problem: Problem, condition: Condition | None) -> np.ndarray:
+def _values(formula: Formula, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the value of every expression at every point, (K, N)."""
+    with np.errstate(all="ignore"):
+        found = formula(numpy_functions(), list(points.T))
+    return np.array([np.broadcast_to(np.asarray(value, dtype=float), len(points)) for value in found])
+
+
+def _points(problem: Problem, condition: Condition | None) -> NDArray[np.float64]:
     lower, upper = problem.box
     points = lower + (upper - lower) * qmc.Sobol(len(lower), seed=7).random_base2(8)
     if condition is None:
@@ -94,7 +102,7 @@ def _condition_counts(problem: Problem) -> list[Finding]:
                     Finding(
                         "error" if len(problem.fields) == 1 else "warning",
                         "conditions",
-                        f"{field} has derivatives of order {order} in {coordinate.name}, and {given} conditions along it",
+                        f"{field} has derivatives of order {order} in {coordinate.name}; there are {given} conditions",
                         f"add conditions at {coordinate.name} = {coordinate.interval[0]}"
                         + ("" if axis == problem.time_axis else f" or {coordinate.name} = {coordinate.interval[1]}"),
                     )

@@ -283,6 +283,13 @@ class Problem:
         return partial_of(node, self.symbols)
 
 
+def differentiated(expression: sympy.Expr, partial: Partial, symbols: Sequence[sympy.Symbol]) -> sympy.Expr:
+    """Return ∂^α of an expression in the coordinates' symbols; the partial's field is not looked at."""
+    for symbol, times in zip(symbols, partial.orders, strict=True):
+        expression = sympy.diff(expression, symbol, times)
+    return expression
+
+
 def partial_of(node: sympy.Expr, coordinates: Sequence[sympy.Symbol]) -> Partial:
     """Return the partial derivative that a SymPy derivative (or applied function) stands for."""
     if not isinstance(node, sympy.Derivative):

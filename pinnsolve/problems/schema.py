@@ -95,8 +95,9 @@ def read_table(content: bytes, file: str) -> ProblemTable:
 
 
 def _explained(error: ValidationError, file: str) -> ProblemError:
-    """Return the first validation fault in the words of the problem file."""
-    fault = error.errors(include_url=False)[0]
+    """Return one validation fault in the words of the problem file; a misspelt key explains a missing one."""
+    faults = error.errors(include_url=False)
+    fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
     path = [str(part) for part in fault["loc"]]
     key = ".".join(part for part in path if not part.startswith(("function-", "list[", "dict[", "literal[")))
     if fault["type"] == "extra_forbidden":

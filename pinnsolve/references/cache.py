@@ -49,7 +49,7 @@ def load(problem: Problem) -> ReferenceSolution | None:
     try:
         if path is None or not path.is_file() or path.stat().st_size > _MAX_BYTES:
             return None
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:  # np.load leaks a damaged file
             header = json.loads(str(archive["header"]))
             arrays = {name: archive[name] for name in archive.files if name != "header"}
         chart = _CHARTS[header["solver"]](**{name: _plain(array) for name, array in arrays.items()})

@@ -36,10 +36,9 @@ Array = NDArray[np.float64]
 
 STAGES = 7
 DEGREE = 16
-_FIRST_ELEMENTS = 4
 _MOST_ELEMENTS = 400
 _DEEPEST = 2.0**-20  # the narrowest element, as a part of the interval
-_TOLERANCES = (1e-8, 1e-10, 1e-12)
+_ACCURACIES = (1e-6, 1e-8, 1e-10, 1e-12)
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def applies(problem: Problem) -> bool:
 
 
 def solve(
-    problem: Problem, tolerance: float = 1e-10, budget: float = 60.0, accuracies: Sequence[float] = _TOLERANCES
+    problem: Problem, tolerance: float = 1e-10, budget: float = 60.0, accuracies: Sequence[float] = _ACCURACIES
 ) -> ReferenceSolution:
     """Return the solution, with meshes and steps refined until two runs agree."""
     evolution = evolution_of(problem)
@@ -129,7 +128,7 @@ def _attempts(evolution: Evolution, accuracies: Sequence[float], deadline: float
     for accuracy in accuracies:
         started = time.perf_counter()
         # an accuracy below roundoff shows in steps without end
-        chart = march(evolution, accuracy, min(deadline, started + 3.0 + 10.0 * seconds))
+        chart = march(evolution, accuracy, min(deadline, started + 1.0 + 10.0 * seconds))
         seconds = time.perf_counter() - started
         yield Attempt(chart, seconds)
 
@@ -190,7 +189,9 @@ def _windows(evolution: Evolution, accuracy: float, deadline: float) -> Iterator
     system = discretised(evolution, mesh)
     scale = _scales(state)
     now, end = evolution.time
-    step, last = 1e-3 * (end - now), None
+    # both depend on the accuracy, lest two runs of a very smooth solution take the same steps
+    largest_step = 0.5 * accuracy ** (1 / STAGES) * (end - now)
+    step, last = 0.1 * largest_step, None
     while now < end and time.perf_counter() < deadline:
         step = min(step, end - now) if end - now - step > 1e-3 * step else end - now
         times = now + step * method.nodes
@@ -220,13 +221,15 @@ def _windows(evolution: Evolution, accuracy: float, deadline: float) -> Iterator
             last = last.join(joined)
             mesh, system = last.mesh, discretised(evolution, last.mesh)
             state = system.consistent(now, last.values[-1].ravel(), 1e-3 * accuracy).reshape(last.values[-1].shape)
-        step *= min(2.0, 0.8 * max(decay, 1e-9) ** (-1 / STAGES))
+        step = min(largest_step, step * min(2.0, 0.8 * max(decay, 1e-9) ** (-1 / STAGES)))
 
 
 def _start(evolution: Evolution, accuracy: float) -> tuple[Mesh, Array]:
     """Return a mesh that resolves the initial values, and the state on it."""
     coordinate = evolution.problem.coordinates[evolution.space_axis]
-    mesh = Mesh(np.linspace(coordinate.lower, coordinate.upper, _FIRST_ELEMENTS + 1), DEGREE)
+    # two accuracies shall differ in their mesh; high orders start coarse, rounding grows as width^-order
+    elements = max(1, round(-0.5 * np.log10(accuracy)) + (1 if max(_orders(evolution).values()) <= 2 else -2))
+    mesh = Mesh(np.linspace(coordinate.lower, coordinate.upper, elements + 1), DEGREE)
     formula = Formula(evolution.initial, [coordinate.symbol])
     while True:
         with np.errstate(all="ignore"):

@@ -21,6 +21,8 @@ from pinnsolve.references.elements import (
 )
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.integer]
+Block = tuple[Indices, Indices, Array]  # rows, columns and values of some entries of a matrix
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Rows:
         """Return the rows' values (s, count) for states (s, components, K, degree + 1)."""
         raise NotImplementedError
 
-    def blocks(self, time: float, state: Array) -> list[tuple[Array, Array, Array]]:
+    def blocks(self, time: float, state: Array) -> list[Block]:
         """Return rows, columns and values of the non-zero derivatives by Y."""
         raise NotImplementedError
 
@@ -109,7 +111,7 @@ class EquationRows(Rows):
         value = self.expression.value(self.points, times[:, None, None], self._readings(states), shape)
         return value.reshape(len(times), -1)
 
-    def blocks(self, time: float, state: Array) -> list[tuple[Array, Array, Array]]:
+    def blocks(self, time: float, state: Array) -> list[Block]:
         """Return rows, columns and values of the non-zero derivatives by Y."""
         slopes = self.expression.slopes(self.points, time, self._readings(state), self.points.shape)
         return [
@@ -120,12 +122,12 @@ class EquationRows(Rows):
             for reading, slope in zip(self.expression.reads, slopes, strict=True)
         ]
 
-    def mass_block(self, component: int) -> tuple[Array, Array, Array]:
+    def mass_block(self, component: int) -> Block:
         """Return the block of the mass matrix that evaluates a component at the points."""
         elements = len(self.mesh.widths)
         return self._block(component, np.repeat(self._matrix(0)[None], elements, axis=0))
 
-    def _block(self, component: int, values: Array) -> tuple[Array, Array, Array]:
+    def _block(self, component: int, values: Array) -> Block:
         """Return the place of values (K, r, degree + 1) in the matrix."""
         elements, rows, columns = values.shape
         row = np.arange(elements * rows).reshape(elements, rows, 1)
@@ -173,11 +175,11 @@ class ContinuityRows(Rows):
         left, right = scales[self._left], scales[(self._left + 1) % len(scales)]
         return np.stack([left, right]) / np.maximum(left, right)
 
-    def blocks(self, time: float, state: Array) -> list[tuple[Array, Array, Array]]:
+    def blocks(self, time: float, state: Array) -> list[Block]:
         """Return rows, columns and values of the derivatives by Y, which are constant."""
         elements, size = len(self.mesh.widths), self.mesh.degree + 1
         offset, local = self.component * elements * size, np.arange(size)
-        result = []
+        result: list[Block] = []
         for order in range(self.conditions):
             ends = derivative_matrix(self.mesh.degree, order)[[-1, 0]]
             rows = np.repeat(order * len(self._left) + np.arange(len(self._left)), size)
@@ -214,7 +216,7 @@ class BoundaryRow(Rows):
         """Return the condition's residual (s, 1)."""
         return self.expression.value(self._place, times, self._readings(states), times.shape)[:, None]
 
-    def blocks(self, time: float, state: Array) -> list[tuple[Array, Array, Array]]:
+    def blocks(self, time: float, state: Array) -> list[Block]:
         """Return rows, columns and values of the derivatives by Y."""
         slopes = self.expression.slopes(self._place, time, self._readings(state), ())
         elements, size = len(self.mesh.widths), self.mesh.degree + 1
@@ -266,7 +268,7 @@ class CollocationSystem:
         except RuntimeError:  # exactly singular, e.g. odd orders on a periodic interval: leave it to the first step
             return state
 
-    def _assembled(self, blocks: Sequence[Sequence[tuple[Array, Array, Array]]]) -> csc_matrix:
+    def _assembled(self, blocks: Sequence[Sequence[Block]]) -> csc_matrix:
         placed = [
             (row + offset, column, value)
             for group, offset in zip(blocks, self._offsets[:-1], strict=True)

@@ -29,7 +29,7 @@ def lobatto_nodes(degree: int) -> Array:
 @cache
 def gauss_nodes(count: int) -> Array:
     """Return the Gauss-Legendre points on [-1, 1]."""
-    return np.polynomial.legendre.leggauss(count)[0]
+    return np.asarray(np.polynomial.legendre.leggauss(count)[0], dtype=np.float64)
 
 
 @cache

@@ -41,9 +41,10 @@ Array = NDArray[np.float64]
 Spectrum = NDArray[np.complex128]
 
 _INTERVALS = 8  # of a window, between the times that are kept
-_STEPS = 4  # of each interval
+_STEPS = 4  # of each interval, more where there are more than _KEPT_WINDOWS
 _MOST_MODES = 2048
 _MOST_WINDOWS = 4096
+_KEPT_WINDOWS = 512  # interpolation in time, of order 9, is then long below the error of ETDRK4
 _OVERSAMPLING = 4
 _NEIGHBOURS = 16  # of the interpolation on the oversampled grid
 
@@ -186,7 +187,7 @@ class _Spectral:
         self.evolution = form.evolution
         coordinate = self.evolution.problem.coordinates[self.evolution.space_axis]
         self.lower, self.length = coordinate.lower, coordinate.length
-        self.wavenumbers = 2 * np.pi / self.length * np.arange(modes)
+        self.wavenumbers: Array = 2 * np.pi / self.length * np.arange(modes, dtype=np.float64)
         self.symbol = form.symbol(self.wavenumbers)
         self.size = next_fast_len(3 * modes, real=True)  # quadratic products are free of aliasing
         self.grid = self.lower + self.length * np.arange(self.size) / self.size
@@ -382,18 +383,21 @@ def _window_edges(spectral: _Spectral, state: Spectrum, count: int) -> Array:
     width = (end - start) / count
     halvings = int(np.clip(np.ceil(np.log2(max(rate * width / _INTERVALS, 1.0))), 0, 20))
     first = start + width * 2.0 ** np.arange(-halvings, 1)
-    return np.concatenate([[start], first, start + width * np.arange(2, count), [end]])
+    edges = np.concatenate([[start], first, start + width * np.arange(2, count + 1)])
+    edges[-1] = end
+    return edges
 
 
 def march(form: SemilinearForm, modes: int, windows: int, deadline: float) -> FourierChart | None:
     """Return the solution of one resolution; None where it overflows or the deadline passes."""
     spectral = _Spectral(form, modes)
     state = spectral.initial()
-    edges = _window_edges(spectral, state, windows)
+    edges = _window_edges(spectral, state, min(windows, _KEPT_WINDOWS))
+    steps = _STEPS * max(1, windows // _KEPT_WINDOWS)
     chosen = list(form.evolution.value_components.values())
     kept = []
     with np.errstate(all="ignore"):
-        for states in _states(spectral, state, edges):
+        for states in _states(spectral, state, edges, steps):
             if not np.isfinite(states).all() or time.perf_counter() > deadline:
                 return None
             kept.append(_without_tail(states[:, chosen]))
@@ -408,17 +412,17 @@ def march(form: SemilinearForm, modes: int, windows: int, deadline: float) -> Fo
     )
 
 
-def _states(spectral: _Spectral, state: Spectrum, edges: Array) -> Iterator[Spectrum]:
-    """Yield the states (_INTERVALS + 1, components, modes) of each window."""
+def _states(spectral: _Spectral, state: Spectrum, edges: Array, steps: int) -> Iterator[Spectrum]:
+    """Yield the states (_INTERVALS + 1, components, modes) of each window, with so many steps between them."""
     width, step = 0.0, None
     for start, end in pairwise(edges):
         if step is None or abs(end - start - width) > 1e-12 * width:
             width = end - start
-            step = _etdrk4(spectral, width / (_INTERVALS * _STEPS))
+            step = _etdrk4(spectral, width / (_INTERVALS * steps))
         states = [state]
-        for i in range(_INTERVALS * _STEPS):
-            state = step(start + i * width / (_INTERVALS * _STEPS), state)
-            if (i + 1) % _STEPS == 0:
+        for i in range(_INTERVALS * steps):
+            state = step(start + i * width / (_INTERVALS * steps), state)
+            if (i + 1) % steps == 0:
                 states.append(state)
         yield np.stack(states)
 

@@ -42,8 +42,9 @@ def refined(
         if attempt.chart is not None:
             fine = attempt.chart(points)
             difference = dict.fromkeys(fine, math.nan) if values is None else relative_differences(fine, values)
-            if values is None or not largest(difference) > 10 * largest(errors):
-                best, values, errors = attempt.chart, fine, difference
+            if largest(difference) > 0.5 * largest(errors):
+                break  # roundoff: finer is no better
+            best, values, errors = attempt.chart, fine, difference
         if largest(errors) <= tolerance or time.perf_counter() - started > budget:
             break
     seconds = time.perf_counter() - started

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import RegularGridInterpolator
+from scipy.interpolate import NdBSpline, make_interp_spline
 
 from pinnsolve.errors import ProblemError
 from pinnsolve.problems import Problem
@@ -25,7 +25,7 @@ def applies(problem: Problem) -> bool:
 
 
 def solve(problem: Problem) -> ReferenceSolution:
-    """Return the interpolation of the file's values, cubic where there are enough of them.
+    """Return the spline through the file's values.
 
     The file is an .npz archive with one ascending array per coordinate and one array per field on their
     tensor grid, all named as in the problem. Their own error is not known: NaN.
@@ -42,16 +42,23 @@ def solve(problem: Problem) -> ReferenceSolution:
     for name in problem.field_names:
         if arrays[name].shape != shape:
             raise ProblemError(f"array {name!r} has the shape {arrays[name].shape}, the axes have {shape}", key=_KEY)
-    method = "cubic" if min(shape) >= 4 and max(shape) <= 2000 and len(shape) <= 2 else "linear"
-    interpolants = {
-        name: RegularGridInterpolator(axes, arrays[name], method=method, bounds_error=False, fill_value=None)
-        for name in problem.field_names
-    }
+    splines = {name: _spline(axes, arrays[name]) for name in problem.field_names}
 
     def evaluate(points: Points) -> Values:
-        return {name: np.asarray(interpolant(points)) for name, interpolant in interpolants.items()}
+        return {name: np.asarray(spline(points)) for name, spline in splines.items()}
 
     return ReferenceSolution("file", dict.fromkeys(problem.field_names, math.nan), 0.0, evaluate)
+
+
+def _spline(axes: list[NDArray[np.float64]], values: NDArray[np.float64]) -> NdBSpline:
+    """Return the tensor product of interpolating splines: cubic, of lower degree on fewer than four points."""
+    knots, degrees = [], []
+    for index, axis in enumerate(axes):
+        spline = make_interp_spline(axis, values, k=min(3, len(axis) - 1), axis=index)
+        values = np.moveaxis(spline.c, 0, index)
+        knots.append(spline.t)
+        degrees.append(spline.k)
+    return NdBSpline(tuple(knots), values, tuple(degrees), extrapolate=True)
 
 
 def _read(path: Path, names: list[str]) -> dict[str, NDArray[np.float64]]:
@@ -59,7 +66,7 @@ def _read(path: Path, names: list[str]) -> dict[str, NDArray[np.float64]]:
     if path.stat().st_size > MAX_FILE_BYTES:
         raise ProblemError(f"{path.name} has more than {MAX_FILE_BYTES} bytes", key=_KEY)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ProblemError(f"{path.name} is no .npz archive", key=_KEY)
             _check_sizes(path, names)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+import numpy as np
 import sympy
 import torch
 from torch import Generator, Tensor
@@ -104,7 +105,8 @@ def residual_scale(residual: Residual, problem: Problem, field_scales: dict[str,
     largest = 0.0
     for fraction in (0.21, 0.5, 0.77):
         values = [*(lower + fraction * (upper - lower)), *sizes]
-        found = Formula(terms, symbols)(numpy_functions(), [float(value) for value in values])
+        with np.errstate(all="ignore"):  # a term may be singular at one of the points
+            found = Formula(terms, symbols)(numpy_functions(), [np.float64(value) for value in values])
         largest = max([largest, *(abs(float(value)) for value in found if abs(float(value)) < float("inf"))])
     return largest if largest > 0 else 1.0
 

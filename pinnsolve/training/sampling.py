@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from pinnsolve.problems import Condition, Problem
 
+_CANDIDATES = 8  # per chosen point: how many times denser than even the chosen ones can lie
 _BLOCK = 10  # Sobol points are drawn in blocks of 2^10, since only powers of two are balanced
 
 
@@ -136,7 +137,7 @@ def residual_weighted(
     chosen = min(int(fraction * count), count)
     if chosen == 0 or sampler.is_single_point:
         return sampler.draw(count)
-    candidates = sampler.draw(count - chosen + 2 * chosen)
+    candidates = sampler.draw(count - chosen + _CANDIDATES * chosen)
     even, pool = candidates[: count - chosen], candidates[count - chosen :]
     weights = magnitude(pool).double().cpu()
     if not (torch.isfinite(weights).all() and weights.sum() > 0):

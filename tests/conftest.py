@@ -1,0 +1,47 @@
+"""Shared helpers of the tests: problems from text, small ansätze."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from pinnsolve.problems import Problem
+from pinnsolve.problems.loading import parse_problem
+
+BURGERS = """
+title = "Burgers"
+[coordinates]
+x = [-1, 1]
+t = [0, 1]
+[constants]
+nu = "0.01/pi"
+[equations]
+burgers = "u_t + u*u_x = nu*u_xx"
+[[conditions]]
+where = "t = 0"
+equation = "u = -sin(pi*x)"
+[[conditions]]
+where = ["x = -1", "x = 1"]
+equation = "u = 0"
+"""
+
+
+@pytest.fixture
+def problem_from() -> Callable[[str], Problem]:
+    """Return a function from the text of a problem file to its problem."""
+    return lambda text: parse_problem(text.encode(), Path("test.toml"))
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    """Return a seeded generator."""
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep computed references out of the user's cache; one folder serves the whole session."""
+    monkeypatch.setenv("PINNSOLVE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))

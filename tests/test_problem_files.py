@@ -1,0 +1,97 @@
+"""Every problem file of the library tests itself."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sympy
+
+from pinnsolve.problems import Residual, load_problem_file
+from pinnsolve.problems.formulas import Formula, numpy_functions
+from pinnsolve.references import exact_derivatives
+
+FILES = sorted((Path(__file__).parents[1] / "problems").glob("*.toml"))
+EPSILON = np.finfo(np.float64).eps
+POINTS = 200
+
+
+@pytest.fixture(params=FILES, ids=lambda path: path.stem)
+def problem(request):
+    return load_problem_file(request.param)
+
+
+def relative_residual(problem, residual: Residual, points):
+    """The largest residual of the exact solution, relative to the largest sum of its terms' sizes."""
+    jet = exact_derivatives(problem, residual.partials, points)
+    terms = sympy.Add.make_args(sympy.expand(residual.placed))
+    formula = Formula(terms, [*residual.coordinates, *residual.placeholders.values()])
+    values = formula(numpy_functions(), [*points.T, *(jet[partial] for partial in residual.partials)])
+    size = sum(np.abs(np.broadcast_to(value, len(points))) for value in values)
+    return np.abs(residual(numpy_functions(), list(points.T), jet)).max() / size.max()
+
+
+def roundoff(problem):
+    """Roundoff of a sum of terms whose functions have arguments as large as the phases u_x/u of the solution."""
+    lower, upper = problem.box
+    points = np.random.default_rng(1).uniform(lower, upper, size=(POINTS, len(lower)))
+    rate = 1.0
+    for name in problem.reference.exact:
+        for coordinate in problem.coordinate_names:
+            value, slope = (problem.partial(f) for f in (name, f"d({name}, {coordinate})"))
+            jet = exact_derivatives(problem, [value, slope], points)
+            reach = max(abs(problem.coordinates[problem.coordinate_names.index(coordinate)].lower), 1.0)
+            rate = max(rate, reach * np.abs(jet[slope]).max() / np.abs(jet[value]).max())
+    return 16 * EPSILON * rate
+
+
+def test_a_problem_says_what_it_is_and_where_it_comes_from(problem):
+    assert problem.title
+    assert any(character.isdigit() for character in problem.source), "a citation has a year"
+    assert problem.tags
+    assert not problem.defaults, "no tuning in problem files"
+
+
+def test_the_exact_solution_annihilates_equations_and_conditions(problem):
+    if set(problem.reference.exact) != set(problem.field_names):
+        pytest.skip("no exact solution")
+    generator = np.random.default_rng(0)
+    lower, upper = problem.box
+    tolerance = roundoff(problem)
+    for equation in problem.equations:
+        points = generator.uniform(lower, upper, size=(POINTS, len(lower)))
+        assert relative_residual(problem, equation, points) < tolerance, equation.name
+    for condition in problem.conditions:
+        points = generator.uniform(lower, upper, size=(POINTS, len(lower)))
+        face = condition.face
+        points[:, face.axis] = (lower if face.side == "lower" else upper)[face.axis]
+        points = (
+            points[np.all([limit.holds(points) for limit in condition.restrictions] or [True] * POINTS, axis=0)]
+            if condition.restrictions
+            else points
+        )
+        # relative to the solution where the terms of the condition all vanish
+        assert relative_condition(problem, condition.residual, points) < tolerance, condition.name
+
+
+def relative_condition(problem, residual, points):
+    jet = exact_derivatives(problem, residual.partials, points)
+    lower, upper = problem.box
+    inside = np.random.default_rng(2).uniform(lower, upper, size=(POINTS, len(lower)))
+    sizes = exact_derivatives(problem, residual.partials, inside)
+    size = max(np.abs(values).max() for values in sizes.values())
+    return np.abs(residual(numpy_functions(), list(points.T), jet)).max() / size
+
+
+def test_the_exact_solution_is_periodic_where_the_problem_is(problem):
+    if not problem.reference.exact:
+        pytest.skip("no exact solution")
+    lower, upper = problem.box
+    left = np.random.default_rng(3).uniform(lower, upper, size=(POINTS, len(lower)))
+    for axis, coordinate in enumerate(problem.coordinates):
+        if coordinate.periodic:
+            right = left.copy()
+            left[:, axis], right[:, axis] = lower[axis], upper[axis]
+            for name in problem.reference.exact:
+                value = [problem.partial(name)]
+                ends = [exact_derivatives(problem, value, points)[value[0]] for points in (left, right)]
+                np.testing.assert_allclose(ends[0], ends[1], atol=16 * EPSILON * upper[axis] * 50)

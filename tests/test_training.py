@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from pinnsolve.derivatives import autograd, taylor
+from pinnsolve.derivatives.finite_differences import finite_differences
+from pinnsolve.errors import DivergenceError
+from pinnsolve.networks import (
+    Ansatz,
+    InputFeatures,
+    MultilayerPerceptron,
+    activation,
+    derive_constraints,
+    output_scales,
+)
+from pinnsolve.problems import Problem
+from pinnsolve.training import Objective, Training, TrainingSettings, build_objective, choose_optimizer
+from pinnsolve.training.jacobian import generic_jacobian, gram, jacobian
+from pinnsolve.training.objective import residual_scale
+from pinnsolve.training.optimizers import LevenbergMarquardt
+from pinnsolve.training.sampling import Sampler, SobolStream, residual_weighted
+
+from .conftest import BURGERS
+
+CPU = torch.device("cpu")
+DECAY = """
+title = "decay"
+[coordinates]
+t = [0, 1]
+[equations]
+decay = "u_t = -u"
+[[conditions]]
+where = "t = 0"
+equation = "u = 1"
+"""
+
+
+def _objective(problem: Problem, maker=taylor, mode: str = "auto", width: int = 6) -> tuple[Ansatz, Objective]:
+    features = InputFeatures(problem, 2, torch.float64)
+    network = MultilayerPerceptron(
+        features.size,
+        len(problem.fields),
+        width=width,
+        depth=2,
+        activation=activation("tanh"),
+        initialization="glorot",
+        generator=torch.Generator().manual_seed(1),
+        dtype=torch.float64,
+    )
+    constraints = derive_constraints(problem, mode)
+    ansatz = Ansatz(problem, constraints, features, network, output_scales(problem))
+    scales = dict(zip(problem.field_names, ansatz.scales, strict=True))
+    return ansatz, build_objective(
+        problem,
+        ansatz,
+        maker,
+        constraints.soft,
+        field_scales=scales,
+        condition_weight=9.0,
+        seed=0,
+        dtype=torch.float64,
+        device=CPU,
+    )
+
+
+def _difference_maker(problem: Problem):
+    lower, upper = problem.box
+    return finite_differences("central4", [0.01] * len(lower), lower.tolist(), upper.tolist(), [False] * len(lower))
+
+
+@pytest.mark.parametrize("name", ["taylor", "finite differences"])
+def test_the_jacobian_of_one_backward_pass_is_that_of_one_pass_per_point(problem_from, name):
+    problem = problem_from(BURGERS)
+    ansatz, objective = _objective(problem, taylor if name == "taylor" else _difference_maker(problem))
+    block = objective.blocks[0]
+    points = block.sampler.draw(23)
+    values, rows = jacobian(ansatz, lambda: objective.raw(block, points))
+    oracle_values, oracle_rows = generic_jacobian(ansatz, lambda: objective.raw(block, points))
+    assert torch.allclose(values[0], oracle_values[0], rtol=1e-13, atol=1e-14)
+    assert rows[0].shape == (sum(p.numel() for p in ansatz.parameters()), 23)
+    assert (rows[0] - oracle_rows[0]).abs().max() <= 1e-11 * oracle_rows[0].abs().max()
+
+
+def test_the_jacobian_is_the_limit_of_difference_quotients(problem_from):
+    ansatz, objective = _objective(problem_from(BURGERS))
+    block = objective.blocks[0]
+    points = block.sampler.draw(11)
+    _, (rows,) = jacobian(ansatz, lambda: objective.raw(block, points))
+    start = parameters_to_vector(ansatz.parameters()).detach()
+    direction = torch.randn(len(start), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+    def residual(step: float) -> torch.Tensor:
+        vector_to_parameters(start + step * direction, ansatz.parameters())
+        with torch.no_grad():
+            return objective.raw(block, points)[0]
+
+    h = 1e-5  # error h² r'''/6 + u r/h: about 1e-10 relative each
+    slope = (residual(h) - residual(-h)) / (2 * h)
+    assert (rows.t() @ direction - slope).abs().max() <= 1e-7 * slope.abs().max()
+
+
+def test_gram_by_blocks_is_the_product():
+    rows = torch.randn(300, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert torch.allclose(gram(rows), rows @ rows.t(), rtol=1e-13, atol=1e-12)
+
+
+def test_the_normal_equations_are_the_gradient_of_the_objective(problem_from):
+    ansatz, objective = _objective(problem_from(BURGERS), mode="soft")
+    points = objective.draw(40, 0.5, torch.Generator().manual_seed(0))
+    loss = torch.stack(list(objective.terms(points).values())).sum()
+    gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(ansatz.parameters()))])
+    _, half, terms = LevenbergMarquardt(objective, ansatz, chunk=7)._normal_equations(points)
+    assert sum(terms.values()) == pytest.approx(loss.item(), rel=1e-13)
+    assert torch.allclose(2 * half, gradient, rtol=1e-10, atol=1e-12)
+
+
+def test_levenberg_marquardt_solves_a_linear_problem_in_the_weights_like_least_squares(problem_from):
+    """With one residual linear in its parameters, a step of vanishing λ is the least-squares solution."""
+    ansatz, objective = _objective(problem_from(DECAY), width=5)
+    for layer in ansatz.network.hidden:
+        layer.requires_grad_(False)
+
+    class Output(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.output = ansatz.network.output
+
+    points = objective.draw(64, 0.0, torch.Generator())
+    module = Output()
+    optimizer = LevenbergMarquardt(objective, module)
+    optimizer._damping = 1e-13
+    rows = jacobian(module, lambda: objective.raw(objective.blocks[0], points[0]))[1][0]
+    residual = objective.raw(objective.blocks[0], points[0])[0].detach()
+    best = np.linalg.lstsq(rows.t().numpy(), residual.numpy(), rcond=None)[0]
+    remaining = np.linalg.norm(residual.numpy() - rows.t().numpy() @ best)
+    optimizer.step(points)
+    after = objective.raw(objective.blocks[0], points[0])[0].detach().norm().item()
+    # normal equations see half the digits: the minimum is met to √roundoff of the start
+    assert after <= remaining + 1e-6 * residual.norm().item()
+
+
+@pytest.mark.parametrize(("optimizer", "steps", "factor"), [("lm", 15, 1e-6), ("adam", 200, 0.5), ("lbfgs", 5, 1e-2)])
+def test_every_optimizer_lowers_the_loss(problem_from, optimizer, steps, factor):
+    ansatz, objective = _objective(problem_from(DECAY))
+    settings = TrainingSettings(optimizer=optimizer, steps=steps, points=64, learning_rate=1e-2)
+    training = Training(
+        ansatz, objective, choose_optimizer(objective, ansatz, settings, True), settings, torch.Generator()
+    )
+    losses = [step.loss for step in training]
+    assert len(losses) == steps
+    assert losses[-1] <= factor * losses[0]
+
+
+def test_the_same_seed_gives_the_same_history_bit_for_bit(problem_from):
+    def history() -> list[tuple]:
+        ansatz, objective = _objective(problem_from(BURGERS))
+        settings = TrainingSettings(steps=5, points=128)
+        generator = torch.Generator().manual_seed(3)
+        training = Training(ansatz, objective, choose_optimizer(objective, ansatz, settings, True), settings, generator)
+        return [(step.loss, step.damping, step.terms) for step in training]
+
+    assert history() == history()
+
+
+def test_a_loss_that_is_not_finite_names_equation_and_point(problem_from):
+    problem = problem_from(DECAY.replace("u_t = -u", "u_t = log(t - 0.5)"))
+    ansatz, objective = _objective(problem)
+    settings = TrainingSettings(steps=3, points=16)
+    training = Training(
+        ansatz, objective, choose_optimizer(objective, ansatz, settings, True), settings, torch.Generator()
+    )
+    with pytest.raises(DivergenceError, match=r"'decay' is nan at \(0\.[0-4]"):
+        list(training)
+
+
+def test_a_loss_that_explodes_is_noticed(problem_from):
+    ansatz, objective = _objective(problem_from(DECAY))
+    settings = TrainingSettings(optimizer="adam", steps=50, points=16, learning_rate=1e6)
+    training = Training(
+        ansatz, objective, choose_optimizer(objective, ansatz, settings, True), settings, torch.Generator()
+    )
+    with pytest.raises(DivergenceError, match=r"the loss (grew|is)"):
+        list(training)
+
+
+def test_stagnation_is_a_field_of_the_step(problem_from):
+    ansatz, objective = _objective(problem_from(DECAY))
+    settings = TrainingSettings(steps=200, points=16)
+    optimizer = choose_optimizer(objective, ansatz, settings, True)
+    optimizer.target_ratio = 1e9  # no step can be this good
+    steps = list(Training(ansatz, objective, optimizer, settings, torch.Generator()))
+    assert not steps[0].stagnated
+    assert steps[-1].stagnated
+
+
+def test_points_lie_in_the_box_and_on_their_faces(problem_from):
+    problem = problem_from(BURGERS)
+    points = Sampler(problem, None, 0, torch.float64, CPU).draw(1000)
+    assert points.min(0).values.tolist() == pytest.approx([-1, 0], abs=0.01)
+    assert points.max(0).values.tolist() == pytest.approx([1, 1], abs=0.01)
+    on_face = Sampler(problem, problem.conditions[2], 0, torch.float64, CPU).draw(100)
+    assert (on_face[:, 0] == 1).all()
+    assert on_face[:, 1].max() > 0.9
+
+
+def test_restricted_points_satisfy_their_restriction(problem_from):
+    problem = problem_from(BURGERS.replace('"x = 1"', '"x = 1 and t > 0.75"'))
+    points = Sampler(problem, problem.conditions[2], 0, torch.float64, CPU).draw(100)
+    assert len(points) == 100
+    assert points[:, 1].min() > 0.75
+    never = problem_from(BURGERS.replace('"x = 1"', '"x = 1 and t > 5"'))
+    with pytest.raises(ValueError, match="almost nowhere"):
+        Sampler(never, never.conditions[2], 0, torch.float64, CPU).draw(10)
+
+
+def test_a_sobol_stream_goes_on_where_it_stood():
+    straight, resumed = SobolStream(3, 5), SobolStream(3, 5)
+    first = straight.draw(1500)
+    rest = straight.draw(700)
+    resumed.skip_to(len(first))
+    assert np.array_equal(resumed.draw(700), rest)
+    fresh = SobolStream(3, 5)
+    fresh.skip_to(0)
+    assert np.array_equal(fresh.draw(10), first[:10])
+
+
+def test_half_of_the_points_follow_the_residual(problem_from):
+    sampler = Sampler(problem_from(DECAY), None, 0, torch.float64, CPU)
+    points = residual_weighted(
+        sampler, 4000, 0.5, lambda p: (p[:, 0] > 0.75).double(), torch.Generator().manual_seed(0)
+    )
+    share = (points[:, 0] > 0.75).double().mean().item()
+    # half lie there by weight, a quarter of the other half evenly: Sobol points miss that by far less than 1/√n
+    assert share == pytest.approx(0.625, abs=0.002)
+
+
+def test_residual_scales_make_units_pure_numbers(problem_from):
+    """The same equation in other units (x in mm, u in kilounits, the equation times 7) has the same scaled residual."""
+    plain = problem_from(BURGERS)
+    scaled = problem_from(
+        BURGERS.replace("x = [-1, 1]", "x = [-1000, 1000]")
+        .replace("u_t + u*u_x = nu*u_xx", "7*(u_t + u*u_x) = 7*nu*u_xx")
+        .replace("x = -1", "x = -1000")
+        .replace('x = 1"', 'x = 1000"')
+        .replace("0.01/pi", "10000/pi")
+    )
+    a = residual_scale(plain.equations[0], plain, {"u": 1.0})
+    b = residual_scale(scaled.equations[0], scaled, {"u": 1000.0})
+    assert b == pytest.approx(7000 * a, rel=1e-12)
+
+
+def test_both_makers_train_alike(problem_from):
+    """Taylor mode and nested autograd are the same function: the first steps agree to roundoff."""
+    losses = []
+    for maker, layerwise in ((taylor, True), (autograd, False)):
+        ansatz, objective = _objective(problem_from(DECAY), maker)
+        settings = TrainingSettings(steps=3, points=16)
+        optimizer = choose_optimizer(objective, ansatz, settings, layerwise)
+        losses.append([step.loss for step in Training(ansatz, objective, optimizer, settings, torch.Generator())])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)  # roundoff grows with the conditioning of JᵀJ
