@@ -183,6 +183,10 @@ def test_mixed_derivatives_converge_at_corners_too(scheme):
     assert slope == pytest.approx(ACCURACY[scheme], abs=0.5)  # two large steps: the nearest order
 
 
+def test_no_partials_are_an_empty_jet():
+    assert len(along(0.1)(lambda nodes: {}, torch.zeros(3, 1, dtype=torch.float64), [])) == 0
+
+
 def test_constants_have_derivatives_exactly_zero():
     points = torch.rand(10, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for scheme in SCHEMES:

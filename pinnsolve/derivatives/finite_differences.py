@@ -87,6 +87,8 @@ class FiniteDifferences:
 
     def __call__(self, fields: Fields, points: Tensor, partials: Sequence[Partial]) -> Jet:
         """Return the jet of the fields at points (N, d); fields see all nodes at once, (S, N, d)."""
+        if not partials:
+            return Jet(points, {})
         batch = self.batch(points, [partial.orders for partial in partials])
         values = fields(batch.nodes)
         return Jet(points, {partial: batch.derivative(values[partial.field], partial.orders) for partial in partials})

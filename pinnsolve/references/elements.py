@@ -66,7 +66,7 @@ def collocation_matrix(degree: int, conditions: int, order: int) -> Array:
 @cache
 def coefficient_matrix(degree: int) -> Array:
     """Return the matrix that takes values at the Lobatto points to Chebyshev coefficients."""
-    return np.linalg.inv(chebyshev.chebvander(lobatto_nodes(degree), degree))
+    return np.asarray(np.linalg.inv(chebyshev.chebvander(lobatto_nodes(degree), degree)), dtype=np.float64)
 
 
 @cache
