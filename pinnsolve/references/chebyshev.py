@@ -213,7 +213,7 @@ def _windows(evolution: Evolution, accuracy: float, deadline: float) -> Iterator
             mesh = mesh.split(marked)
             system = discretised(evolution, mesh)
             continue
-        last = _Window(now, now + step if now + step < end * (1 - 1e-15) or step < end - now else end, mesh, values)
+        last = _Window(now, now + step if step < end - now else end, mesh, values)
         yield last
         now, state = last.end, values[-1]
         joined = _joinable(mesh, values, scale, accuracy)
