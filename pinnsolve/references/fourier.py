@@ -244,7 +244,7 @@ def _etdrk4(spectral: _Spectral, h: float) -> Step:
     whole, half = _phi(spectral.symbol, h), _phi(spectral.symbol, h / 2)
     first = h * (whole[1] - 3 * whole[2] + 4 * whole[3])
     middle = h * (2 * whole[2] - 4 * whole[3])
-    last = h * (4 * whole[3] + whole[2])
+    last = h * (4 * whole[3] - whole[2])
     push = h / 2 * half[1]
 
     def step(t: float, u: Spectrum) -> Spectrum:
