@@ -10,8 +10,8 @@ from collections.abc import Sequence
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with the exit code: 0 to 6 as in `errors`, or 128 + signal."""
     # Threads of matrix kernels that wait by spinning slow each other down tenfold on a busy machine;
-    # read once, when torch loads its OpenMP library.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # so they spin for microseconds only. Read once, when torch loads its OpenMP library.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
