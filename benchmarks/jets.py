@@ -45,16 +45,8 @@ def separate(network: nn.Module, points: Tensor) -> Tensor:
 def measure(points: int, repetitions: int = 60) -> dict[str, float]:
     """Return the median milliseconds of each way, runs alternating."""
     generator = torch.Generator().manual_seed(0)
-    network = MultilayerPerceptron(
-        2,
-        1,
-        width=20,
-        depth=3,
-        activation=activation("tanh"),
-        initialization="glorot",
-        generator=generator,
-        dtype=torch.float64,
-    )
+    network = MultilayerPerceptron(2, [20] * 3, 1, activation("tanh"), torch.float64)
+    network.initialized("glorot", generator)
     x = torch.rand(points, 2, generator=generator, dtype=torch.float64)
     parameters = list(network.parameters())
     ways = {

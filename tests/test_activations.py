@@ -84,15 +84,8 @@ def test_unknown_names_and_values_are_refused():
 
 
 def _network(initialization, generator, width=400, depth=1):
-    return MultilayerPerceptron(
-        width,
-        width,
-        width=width,
-        depth=depth,
-        activation=activation("tanh"),
-        initialization=initialization,
-        generator=generator,
-        dtype=torch.float64,
+    return MultilayerPerceptron(width, [width] * depth, width, activation("tanh"), torch.float64).initialized(
+        initialization, generator
     )
 
 

@@ -39,16 +39,8 @@ def _with(conditions: list[tuple[str, str]], top: str = "", base: str = BOX) -> 
 
 def _ansatz(problem: Problem, generator: torch.Generator, mode: str = "auto", harmonics: int = 2) -> Ansatz:
     features = InputFeatures(problem, harmonics, torch.float64)
-    network = MultilayerPerceptron(
-        features.size,
-        len(problem.fields),
-        width=8,
-        depth=2,
-        activation=activation("tanh"),
-        initialization="glorot",
-        generator=generator,
-        dtype=torch.float64,
-    )
+    network = MultilayerPerceptron(features.size, [8] * 2, len(problem.fields), activation("tanh"), torch.float64)
+    network.initialized("glorot", generator)
     return Ansatz(problem, derive_constraints(problem, mode), features, network, output_scales(problem))
 
 

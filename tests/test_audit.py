@@ -54,8 +54,8 @@ class Network(nn.Module):
     def __init__(self, phi: Activation, inputs=1, width=10, depth=2) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(0)
-        options = {"initialization": "glorot", "generator": generator, "dtype": torch.float64}
-        self.network = MultilayerPerceptron(inputs, 1, width=width, depth=depth, activation=phi, **options)
+        self.network = MultilayerPerceptron(inputs, [width] * depth, 1, phi, torch.float64)
+        self.network.initialized("glorot", generator)
         with torch.no_grad():
             for layer in self.network.hidden:
                 layer.bias.uniform_(-0.5, 0.5, generator=generator)

@@ -297,16 +297,7 @@ def test_bad_settings_are_refused_with_their_values():
 def network(name="tanh"):
     """Return a small network of two coordinates as a field u."""
     generator = torch.Generator().manual_seed(4)
-    perceptron = MultilayerPerceptron(
-        2,
-        1,
-        width=12,
-        depth=2,
-        activation=activation(name),
-        initialization="glorot",
-        generator=generator,
-        dtype=torch.float64,
-    )
+    perceptron = MultilayerPerceptron(2, [12] * 2, 1, activation(name), torch.float64).initialized("glorot", generator)
     return perceptron, lambda points: {"u": perceptron(points)[..., 0]}
 
 

@@ -27,16 +27,7 @@ def _partials(dimension: int, order: int) -> list[Partial]:
 
 
 def _network(name: str, inputs: int, generator: torch.Generator) -> MultilayerPerceptron:
-    return MultilayerPerceptron(
-        inputs,
-        1,
-        width=12,
-        depth=3,
-        activation=activation(name),
-        initialization="glorot",
-        generator=generator,
-        dtype=torch.float64,
-    )
+    return MultilayerPerceptron(inputs, [12] * 3, 1, activation(name), torch.float64).initialized("glorot", generator)
 
 
 @pytest.mark.parametrize("name", ["tanh", "elu", "gelu", "silu", "sine", "softplus", "sigmoid"])

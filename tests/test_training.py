@@ -40,16 +40,8 @@ equation = "u = 1"
 
 def _objective(problem: Problem, maker=taylor, mode: str = "auto", width: int = 6) -> tuple[Ansatz, Objective]:
     features = InputFeatures(problem, 2, torch.float64)
-    network = MultilayerPerceptron(
-        features.size,
-        len(problem.fields),
-        width=width,
-        depth=2,
-        activation=activation("tanh"),
-        initialization="glorot",
-        generator=torch.Generator().manual_seed(1),
-        dtype=torch.float64,
-    )
+    network = MultilayerPerceptron(features.size, [width] * 2, len(problem.fields), activation("tanh"), torch.float64)
+    network.initialized("glorot", torch.Generator().manual_seed(1))
     constraints = derive_constraints(problem, mode)
     ansatz = Ansatz(problem, constraints, features, network, output_scales(problem))
     scales = dict(zip(problem.field_names, ansatz.scales, strict=True))

@@ -99,7 +99,7 @@ def _findings(problem: Problem, activation_name: str | None) -> list[Any]:
 
     found = lint(problem)
     settings = resolve_settings(problem.defaults, named_options({"activation": activation_name}))
-    phi = activation(settings.network.activation, settings.network.alpha)
+    phi = activation(settings.network.trained_activation, settings.network.alpha)
     try:
         note = smoothness_note(problem, phi, allow_rough=settings.allow_rough)
         if note:

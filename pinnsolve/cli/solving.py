@@ -159,7 +159,7 @@ def _train(session: Session, folder: RunFolder, signals: Signals, *, quiet: bool
             folder.append_history(progress.row())
             show(progress)
             if signals.received is not None:
-                session.reason = "signal"
+                session.training.reason = "signal"
                 return
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 _save_checkpoint(session, folder, quiet)

@@ -198,7 +198,7 @@ class _Composition(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, coefficients: Tensor, derivatives: Derivatives, algebra: Algebra) -> Tensor:
-        phi = derivatives(coefficients[0], algebra.order + 1)
+        phi = derivatives(coefficients[0], algebra.order + ctx.needs_input_grad[0])
         ctx.algebra = algebra
         ctx.save_for_backward(coefficients, *phi)
         return _compose(coefficients, phi, algebra)

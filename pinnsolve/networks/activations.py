@@ -40,6 +40,7 @@ class Activation:
         lipschitz: sup |φ'|.
         range: (inf φ, sup φ).
         source: where it was published.
+        alpha: the parameter of elu and celu.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Activation:
     lipschitz: float
     range: tuple[float, float]
     source: str
+    alpha: float = 1.0
 
     def __call__(self, z: Any) -> Any:
         """Return φ(z) for a tensor, or the composition φ∘z for a truncated Taylor series z."""
@@ -109,6 +111,7 @@ def _elu(alpha: float) -> Activation:
         lipschitz=max(1.0, alpha),
         range=(-alpha, math.inf),
         source="Clevert, Unterthiner, Hochreiter (2016), ICLR",
+        alpha=alpha,
     )
 
 
@@ -122,6 +125,7 @@ def _celu(alpha: float) -> Activation:
         lipschitz=1.0,
         range=(-alpha, math.inf),
         source="Barron (2017), arXiv 1704.07483",
+        alpha=alpha,
     )
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from pinnsolve.networks.activations import activation
 from pinnsolve.networks.constraints import Constraints, prescribed, sampled
+from pinnsolve.networks.multilayer import MultilayerPerceptron
 from pinnsolve.problems import Field, Problem
 from pinnsolve.problems.formulas import Formula, torch_functions
 
@@ -46,6 +47,21 @@ class InputFeatures(nn.Module):
         """The number of features."""
         return len(self.plain) + 2 * self.harmonics * len(self.periodic)
 
+    @property
+    def groups(self) -> list[list[int]]:
+        """The columns of the features that belong to each coordinate."""
+        count = len(self.plain)
+        axes = range(len(self.periodic))
+        periodic = [
+            [
+                count + 2 * len(self.periodic) * k + part
+                for k in range(self.harmonics)
+                for part in (axis, axis + len(self.periodic))
+            ]
+            for axis in axes
+        ]
+        return [[column] for column in range(count)] + periodic
+
     def forward(self, points: Any) -> Any:
         """Return features (..., size) of points (..., d), a tensor or a truncated Taylor series."""
         parts = []
@@ -77,8 +93,8 @@ class Ansatz(nn.Module):
         self,
         problem: Problem,
         constraints: Constraints,
-        features: nn.Module,
-        network: nn.Module,
+        features: InputFeatures,
+        network: MultilayerPerceptron,
         scales: Sequence[float],
     ) -> None:
         super().__init__()

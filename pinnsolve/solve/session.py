@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -29,9 +28,13 @@ from pinnsolve.networks.smoothness import smoothness_note
 from pinnsolve.problems import Problem
 from pinnsolve.references import ReferenceSolution, find_reference
 from pinnsolve.solve.settings import Settings
-from pinnsolve.training import Training, TrainingStep, build_objective, choose_optimizer
+from pinnsolve.training import Budget, Training, TrainingStep, build_objective, make_plan
+from pinnsolve.training.loop import below
+from pinnsolve.training.sampling import Sampler
 
 MONITOR_POINTS = 2**11
+HELD_OUT_POINTS = 2**12
+HELD_OUT_SEED = 500_009  # apart from the seeds of training points
 _TAYLOR_TOLERANCE = 1e-9  # relative; float64 roundoff of order 4 is about 1e-12, a wrong rule is of order 1
 
 
@@ -48,7 +51,7 @@ class Progress:
         step = self.training
         row: dict[str, Any] = {"step": step.step, "seconds": round(self.seconds, 4), "stage": step.stage}
         row |= {"loss": step.loss, "error": self.error}
-        return row | step.terms | {"damping": step.damping, "points": step.points}
+        return row | step.terms | {"damping": step.damping, "points": step.points, "held_out": step.held_out}
 
 
 @dataclass
@@ -64,10 +67,10 @@ class Session:
         training: optimizer, points, the step reached.
         reference: the truth, if there is one.
         warnings: sentences that the user must see.
+        plan_reason: why these stages of training were chosen.
         history: recorded steps.
         seconds: time spent in training.
         residual_evaluations: residuals evaluated at points so far.
-        reason: why training ended.
     """
 
     problem: Problem
@@ -80,10 +83,10 @@ class Session:
     training: Training
     reference: ReferenceSolution | None
     warnings: list[str]
+    plan_reason: str = ""
     history: list[Progress] = field(default_factory=list)
     seconds: float = 0.0
     residual_evaluations: int = 0
-    reason: str = ""
 
     def train(self) -> Iterator[Progress]:
         """Train until the steps or the time are used up or nothing improves; yield recorded steps.
@@ -91,30 +94,27 @@ class Session:
         Raises:
             DivergenceError: the loss left the finite numbers; the ansatz is back at its last finite state.
         """
-        started = time.monotonic() - self.seconds
         monitor, safeguard = _Monitor(self), _Safeguard(self.ansatz)
-        steps = iter(self.training)
-        while self.seconds < self.settings.time_limit:
-            try:
-                step = next(steps, None)
-            except DivergenceError:
-                safeguard.restore()
-                self.reason = "divergence"
-                raise
-            if step is None:
-                self.reason = "steps"
-                return
-            safeguard.advance()
-            self.residual_evaluations += step.evaluations
-            self.seconds = time.monotonic() - started
-            if step.step % self.training.optimizer.record == 0 or step.step == 1:
-                progress = Progress(step, self.seconds, monitor.error())
-                self.history.append(progress)
-                yield progress
-            if step.stagnated:
-                self.reason = "stagnation: no damping gives a better step"
-                return
-        self.reason = "time limit"
+        self.training.budget.start()
+        try:
+            for step in self.training:
+                safeguard.advance()
+                self.residual_evaluations += step.evaluations
+                self.seconds = self.training.budget.elapsed
+                if step.recorded:
+                    progress = Progress(step, self.seconds, monitor.error())
+                    self.history.append(progress)
+                    yield progress
+        except DivergenceError:
+            safeguard.restore()
+            self.training.reason = "divergence"
+            raise
+        self.training.adopt_best()
+
+    @property
+    def reason(self) -> str:
+        """Why training ended; empty while it goes on."""
+        return self.training.reason
 
     @property
     def parameters(self) -> int:
@@ -123,32 +123,24 @@ class Session:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return tensors and plain values from which `restore` goes on, bit for bit."""
-        tensors = {f"ansatz.{name}": value for name, value in self.ansatz.state_dict().items()}
-        own, values = self.training.optimizer.state()
-        tensors |= {f"optimizer.{name}": value for name, value in own.items()}
-        tensors["generator"] = self.training.generator.get_state()
-        tensors |= {f"collocation.{i}": points for i, points in enumerate(self.training.collocation)}
-        samplers = [block.sampler.state() for block in self.training.objective.blocks]
+        tensors = {f"network.{name}": value for name, value in self.ansatz.network.state_dict().items()}
+        own, values = self.training.state()
+        tensors |= {f"training.{name}": value for name, value in own.items()}
         return tensors, {
-            "optimizer": values,
-            "samplers": samplers,
-            "seconds": self.seconds,
+            "network": self.ansatz.network.description(),
+            "training": values,
             "residual_evaluations": self.residual_evaluations,
-            "training": self.training.counters(),
         }
 
     def restore(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Go on where the session stood that these tensors and values were taken from."""
-        moved = {name: tensor.to(self.device) for name, tensor in tensors.items() if name != "generator"}
-        self.ansatz.load_state_dict(_below("ansatz.", moved))
-        self.training.optimizer.restore(_below("optimizer.", moved), values["optimizer"])
-        self.training.generator.set_state(tensors["generator"])
-        points = _below("collocation.", moved)
-        self.training.collocation = [points[str(index)] for index in range(len(points))]
-        for block, state in zip(self.training.objective.blocks, values["samplers"], strict=True):
-            block.sampler.restore(state)
-        self.training.set_counters(step, values["training"])
-        self.seconds, self.residual_evaluations = values["seconds"], values["residual_evaluations"]
+        moved = {name: tensor.to(self.device) for name, tensor in tensors.items()}
+        network = self.ansatz.network.described(values["network"])
+        network.load_state_dict(below("network.", moved))
+        self.ansatz.network = network
+        self.training.restore(step, below("training.", moved), values["training"])
+        self.seconds = self.training.budget.spent
+        self.residual_evaluations = int(values["residual_evaluations"])
 
 
 def prepare(problem: Problem, settings: Settings, reference: ReferenceSolution | None = None) -> Session:
@@ -160,7 +152,7 @@ def prepare(problem: Problem, settings: Settings, reference: ReferenceSolution |
         reference: the truth; found from the problem if None.
     """
     device, dtype = _device(settings.device), getattr(torch, settings.precision)
-    phi = activation(settings.network.activation, settings.network.alpha)
+    phi = activation(settings.network.trained_activation, settings.network.alpha)
     warnings = [smoothness_note(problem, phi, allow_rough=settings.allow_rough)]
     generator = Generator().manual_seed(settings.seed)
     constraints = derive_constraints(problem, settings.constraints)
@@ -177,7 +169,15 @@ def prepare(problem: Problem, settings: Settings, reference: ReferenceSolution |
         dtype=dtype,
         device=device,
     )
-    optimizer = choose_optimizer(objective, ansatz, settings.training, layerwise)
+    plan, why = make_plan(
+        problem,
+        ansatz,
+        objective,
+        settings.training,
+        feature_activations=settings.network.feature_activations,
+        layerwise=layerwise,
+        double=dtype == torch.float64,
+    )
     return Session(
         problem=problem,
         settings=settings,
@@ -186,10 +186,31 @@ def prepare(problem: Problem, settings: Settings, reference: ReferenceSolution |
         constraints=constraints,
         ansatz=ansatz,
         differentiator=differentiator,
-        training=Training(ansatz, objective, optimizer, settings.training, generator),
+        training=Training(
+            ansatz=ansatz,
+            objective=objective,
+            plan=plan,
+            settings=settings.training,
+            generator=generator,
+            budget=Budget(settings.time_limit, settings.training.steps),
+            held_out=_held_out_points(problem, constraints, settings, dtype, device),
+        ),
         reference=reference if reference is not None else find_reference(problem),
         warnings=[sentence for sentence in (*warnings, *constraints.notes, fault) if sentence],
+        plan_reason=why,
     )
+
+
+def _held_out_points(
+    problem: Problem, constraints: Constraints, settings: Settings, dtype: torch.dtype, device: torch.device
+) -> list[Tensor]:
+    """Return points, one tensor per block of the objective, that no training step draws."""
+    places = [None, *constraints.soft]
+    samplers = [
+        Sampler(problem, place, settings.seed + HELD_OUT_SEED + index, dtype, device)
+        for index, place in enumerate(places)
+    ]
+    return [sampler.draw(HELD_OUT_POINTS if index == 0 else 512) for index, sampler in enumerate(samplers)]
 
 
 def build_ansatz(problem: Problem, settings: Settings, constraints: Constraints, generator: Generator) -> Ansatz:
@@ -198,14 +219,11 @@ def build_ansatz(problem: Problem, settings: Settings, constraints: Constraints,
     features = InputFeatures(problem, settings.network.fourier, dtype)
     network = MultilayerPerceptron(
         features.size,
+        [settings.network.width] * settings.network.depth,
         len(problem.fields),
-        width=settings.network.width,
-        depth=settings.network.depth,
-        activation=activation(settings.network.activation, settings.network.alpha),
-        initialization=settings.network.initialization,
-        generator=generator,
-        dtype=dtype,
-    )
+        activation(settings.network.trained_activation, settings.network.alpha),
+        dtype,
+    ).initialized(settings.network.initialization, generator)
     return Ansatz(problem, constraints, features, network, output_scales(problem))
 
 
@@ -226,19 +244,25 @@ class _Monitor:
 
 
 class _Safeguard:
-    """Keeps the last parameters whose loss was seen to be finite."""
+    """Keeps the last network whose loss was seen to be finite."""
 
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
-        self._seen = self._latest = parameters_to_vector(module.parameters()).detach().clone()
+    def __init__(self, ansatz: Ansatz) -> None:
+        self._ansatz = ansatz
+        self._seen = self._latest = self._snapshot()
 
     def advance(self) -> None:
         """Note a step: its loss was that of the parameters before it, so those are known to be good."""
-        self._seen, self._latest = self._latest, parameters_to_vector(self._module.parameters()).detach().clone()
+        self._seen, self._latest = self._latest, self._snapshot()
 
     def restore(self) -> None:
-        """Put the last good parameters back."""
-        vector_to_parameters(self._seen, self._module.parameters())
+        """Put the last good network and parameters back."""
+        network, vector = self._seen
+        self._ansatz.network = network
+        vector_to_parameters(vector, network.parameters())
+
+    def _snapshot(self) -> tuple[MultilayerPerceptron, Tensor]:
+        network = self._ansatz.network
+        return network, parameters_to_vector(network.parameters()).detach().clone()
 
 
 def _device(name: str) -> torch.device:
@@ -288,7 +312,3 @@ def taylor_fault(problem: Problem, ansatz: nn.Module) -> str:
             name = partial.name(problem.coordinate_names)
             return f"Taylor mode differs from nested autograd by {difference:.1e} in {name}; autograd is used instead"
     return ""
-
-
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

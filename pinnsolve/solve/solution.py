@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from pinnsolve.audit import DerivativeAudit, audit
 from pinnsolve.derivatives import Differentiator, exact
 from pinnsolve.evaluation import Evaluation, FieldAccuracy, evaluate, field_values
+from pinnsolve.networks import Ansatz
 from pinnsolve.problems import Problem
 from pinnsolve.solve.session import Progress, Session
 from pinnsolve.solve.settings import Settings
@@ -45,7 +45,7 @@ class Solution:
 
     problem: Problem
     settings: Settings
-    ansatz: nn.Module
+    ansatz: Ansatz
     differentiator: Differentiator
     evaluation: Evaluation
     audit: DerivativeAudit | None
@@ -96,7 +96,7 @@ class Solution:
             "coordinates": {c.name: [c.lower, c.upper] for c in problem.coordinates},
             "time": problem.time,
             "equations": {equation.name: f"{equation.placed} = 0" for equation in problem.equations},
-            "settings": self.settings.nested(),
+            "settings": self._settings(),
             "seconds": self.seconds,
             "steps": self.steps,
             "parameters": sum(parameter.numel() for parameter in self.ansatz.parameters()),
@@ -112,6 +112,12 @@ class Solution:
             "warnings": list(self.warnings),
             "environment": environment(next(self.ansatz.parameters()).device),
         }
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the settings with the activation that the solution uses in place of "auto"."""
+        settings = self.settings.nested()
+        settings["network"]["activation"] = self.ansatz.network.activation.name
+        return settings
 
     def _checked(self, points: Any) -> NDArray[np.float64]:
         array = np.asarray(points, dtype=np.float64)

@@ -1,7 +1,17 @@
-"""Training: collocation points, the least-squares objective, optimizers, the loop."""
+"""Training: collocation points, the least-squares objective, optimizers, stages, the loop."""
 
-from pinnsolve.training.loop import Training, TrainingStep, choose_optimizer
+from pinnsolve.training.loop import Budget, StepResult, Training, TrainingStep
 from pinnsolve.training.objective import Objective, build_objective
+from pinnsolve.training.plan import make_plan
 from pinnsolve.training.settings import TrainingSettings
 
-__all__ = ["Objective", "Training", "TrainingSettings", "TrainingStep", "build_objective", "choose_optimizer"]
+__all__ = [
+    "Budget",
+    "Objective",
+    "StepResult",
+    "Training",
+    "TrainingSettings",
+    "TrainingStep",
+    "build_objective",
+    "make_plan",
+]

@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import count
-from math import isfinite
+from copy import deepcopy
+from dataclasses import dataclass, field
+from math import inf, isfinite
+from typing import Any, Protocol
 
-import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from pinnsolve.errors import DivergenceError
+from pinnsolve.networks import Ansatz, MultilayerPerceptron
 from pinnsolve.training.objective import Objective
-from pinnsolve.training.optimizers import FirstOrder, LevenbergMarquardt, Optimizer
+from pinnsolve.training.sampling import CANDIDATES
 from pinnsolve.training.settings import TrainingSettings
 
-LM_PARAMETERS = 4000  # above, a Cholesky factorisation of JᵀJ costs more than it gives
-GROWTH = 1e6  # a loss this many times the best one has diverged
-PATIENCE = 30  # rejected Levenberg-Marquardt steps in a row that mean stagnation
+ROUNDING = 1e-26  # a held-out objective below this is rounding: residuals of 1e-13 of their scale
+SMALL = 1e-18  # below this, an objective that wider layers lower no further has met its rounding
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step of a stage did.
+
+    Attributes:
+        terms: each residual's share of the loss before the step.
+        damping: λ of Levenberg-Marquardt, None elsewhere.
+        evaluations: residuals evaluated at points, forward passes counted once.
+        accepted: whether the parameters changed.
+        recorded: whether the step shall stand in the history.
+    """
+
+    terms: dict[str, float]
+    damping: float | None = None
+    evaluations: int = 0
+    accepted: bool = True
+    recorded: bool = True
+
+    @property
+    def loss(self) -> float:
+        """The objective before the step."""
+        return sum(self.terms.values())
 
 
 @dataclass(frozen=True)
@@ -26,23 +51,80 @@ class TrainingStep:
 
     Attributes:
         step: its number, from 1.
-        stage: the optimizer's name.
+        stage: the stage's name.
         loss: the objective on the step's points, before the step.
+        held_out: the objective after the step on points that training never uses; None if not measured.
         terms: each residual's share of the loss.
         damping: λ of Levenberg-Marquardt, else None.
         points: interior collocation points.
         evaluations: residuals evaluated at points in this step.
-        stagnated: whether the optimizer can find no better parameters.
+        recorded: whether the step shall stand in the history.
     """
 
     step: int
     stage: str
     loss: float
+    held_out: float | None
     terms: dict[str, float]
     damping: float | None
     points: int
     evaluations: int
-    stagnated: bool = False
+    recorded: bool
+
+
+class Stage(Protocol):
+    """A part of training with its own way to change the network.
+
+    A stage is an iterable of steps that ends when it can do no more or its share of the budget is used.
+    """
+
+    name: str
+
+    def steps(self, training: Training) -> Iterator[StepResult]:
+        """Change `training.ansatz` step by step."""
+        ...
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return tensors and plain values that `restore` needs."""
+        ...
+
+    def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """Go on where another stage of the same kind stood."""
+        ...
+
+
+@dataclass
+class Budget:
+    """Time and steps that training may use.
+
+    Attributes:
+        seconds: the time limit.
+        steps: the largest number of steps; None for no limit.
+        spent: seconds spent before this process, by a run that is resumed.
+    """
+
+    seconds: float
+    steps: int | None
+    spent: float = 0.0
+    _started: float = field(default_factory=time.monotonic)
+
+    def start(self) -> None:
+        """Start the clock."""
+        self._started = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training so far."""
+        return self.spent + time.monotonic() - self._started
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return max(self.seconds - self.elapsed, 0.0)
+
+    def used(self, step: int) -> float:
+        """Return the share of the budget that is used, in time or in steps, whichever is more."""
+        return max(self.elapsed / self.seconds, step / self.steps if self.steps else 0.0)
 
 
 @dataclass
@@ -50,89 +132,171 @@ class Training:
     """Everything that one training run holds: iterate over it to train.
 
     Attributes:
-        module: the ansatz, whose parameters change.
+        ansatz: its parameters, and its network as a whole, change.
         objective: what shall fall.
-        optimizer: how it falls.
+        plan: the stages, one after the other.
         settings: points, steps, resampling.
         generator: source of random choices, on the CPU.
+        budget: time and steps.
+        held_out: points that training never uses, one tensor per block.
         step: number of the last step taken.
+        stage_index: the stage under way.
         collocation: the points of the last step, one tensor per block.
+        reason: why training ended; empty while it goes on.
+        is_converged: whether the residual has met its rounding.
     """
 
-    module: nn.Module
+    ansatz: Ansatz
     objective: Objective
-    optimizer: Optimizer
+    plan: Sequence[Stage]
     settings: TrainingSettings
     generator: Generator
+    budget: Budget
+    held_out: Sequence[Tensor]
     step: int = 0
+    stage_index: int = 0
     collocation: Sequence[Tensor] = ()
-    _best: float = float("inf")
-    _rejected: int = 0
+    reason: str = ""
+    is_converged: bool = False
+    _best: tuple[float, MultilayerPerceptron | None] = (inf, None)
 
     def __iter__(self) -> Iterator[TrainingStep]:
-        """Train: yield after every step, without end unless `settings.steps` is reached.
+        """Train: yield after every step, until the budget is used or every stage has ended.
 
         Raises:
-            DivergenceError: the loss is not finite, or a million times the best one.
+            DivergenceError: the loss is not finite, or grew beyond all use.
         """
-        every = self.settings.resample or self.optimizer.resample
-        for number in count(self.step + 1):
-            if self.settings.steps is not None and number > self.settings.steps:
-                return
-            if not self.collocation or (number - 1) % every == 0:
-                self.collocation = self.objective.draw(self.settings.points, self.settings.adaptive, self.generator)
-            result = self.optimizer.step(self.collocation)
-            self._check(result.loss, result.terms)
-            self._rejected = 0 if result.accepted else self._rejected + 1
-            self.step = number
-            yield TrainingStep(
-                step=number,
-                stage=self.optimizer.name,
-                loss=result.loss,
-                terms=result.terms,
-                damping=result.damping,
-                points=len(self.collocation[0]),
-                evaluations=result.evaluations,
-                stagnated=self._rejected >= PATIENCE,
-            )
+        while self.stage_index < len(self.plan):
+            stage = self.plan[self.stage_index]
+            if self.used >= 1:
+                break
+            for result in stage.steps(self):
+                self.step += 1
+                self._check(result)
+                yield self._noted(stage, result)
+                if self.used >= 1:
+                    break
+            else:
+                self.stage_index += 1
+                continue
+            break
+        self.reason = self.reason or self._why()
 
-    def counters(self) -> dict[str, float | int | None]:
-        """Return the plain values that `set_counters` needs."""
-        return {"best": self._best if isfinite(self._best) else None, "rejected": self._rejected}
+    @property
+    def used(self) -> float:
+        """The share of the budget that is used."""
+        return self.budget.used(self.step)
 
-    def set_counters(self, step: int, counters: dict[str, float | int | None]) -> None:
+    @property
+    def best_held_out(self) -> float:
+        """The least objective that any network so far had on the held-out points."""
+        return self._best[0]
+
+    @property
+    def point_count(self) -> int:
+        """The interior collocation points of a gradient step."""
+        return self.settings.points or (1024 if len(self.objective.blocks[0].sampler.box[0]) == 1 else 4096)
+
+    def fresh_points(self, count: int, candidates: int = CANDIDATES) -> Sequence[Tensor]:
+        """Draw and return new collocation points, a share of them chosen by the residual among candidates."""
+        self.collocation = self.objective.draw(count, self.settings.adaptive, self.generator, candidates)
+        return self.collocation
+
+    def held_out_value(self) -> float:
+        """Return the objective on the held-out points."""
+        return self.objective.value(self.held_out)
+
+    def converged(self, before: float, now: float) -> bool:
+        """Note and return whether the held-out objective is down to rounding.
+
+        Args:
+            before: what a narrower layer left.
+            now: what a wider one leaves; no more than a quarter less, if both are small, means rounding.
+        """
+        self.is_converged |= now <= ROUNDING or (now < SMALL and not now < 0.25 * before)
+        return self.is_converged
+
+    def adopt_best(self) -> None:
+        """Put the network with the least held-out objective into the ansatz."""
+        if self._best[1] is not None:
+            self.ansatz.network = self._best[1]
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return tensors and plain values from which `restore` goes on."""
+        tensors = {f"collocation.{i}": points for i, points in enumerate(self.collocation)}
+        tensors["generator"] = self.generator.get_state()
+        best = self._best[1]
+        if best is not None:
+            tensors |= {f"best.{name}": value for name, value in best.state_dict().items()}
+        own, values = self.plan[min(self.stage_index, len(self.plan) - 1)].state()
+        tensors |= {f"stage.{name}": value for name, value in own.items()}
+        return tensors, {
+            "stage": values,
+            "stage_index": self.stage_index,
+            "is_converged": self.is_converged,
+            "best_held_out": self._best[0],
+            "best_network": None if best is None else best.description(),
+            "samplers": [block.sampler.state() for block in self.objective.blocks],
+            "spent": self.budget.elapsed,
+        }
+
+    def restore(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Go on after this step."""
-        self.step = step
-        self._best = float("inf") if counters["best"] is None else float(counters["best"])
-        self._rejected = int(counters["rejected"] or 0)
+        self.step, self.stage_index = step, int(values["stage_index"])
+        self.is_converged = bool(values["is_converged"])
+        self.generator.set_state(tensors["generator"].cpu())
+        points = below("collocation.", tensors)
+        self.collocation = [points[str(index)] for index in range(len(points))]
+        for block, state in zip(self.objective.blocks, values["samplers"], strict=True):
+            block.sampler.restore(state)
+        if values["best_network"] is not None:
+            best = self.ansatz.network.described(values["best_network"])
+            best.load_state_dict(below("best.", tensors))
+            self._best = float(values["best_held_out"]), best
+        self.plan[min(self.stage_index, len(self.plan) - 1)].restore(below("stage.", tensors), values["stage"])
+        self.budget.spent = float(values["spent"])
 
-    def _check(self, loss: float, terms: dict[str, float]) -> None:
-        if isfinite(loss) and loss <= GROWTH * self._best:
-            self._best = min(self._best, max(loss, 1e-30))
-            return
-        if isfinite(loss):
-            raise DivergenceError(f"the loss grew to {loss:.3g}, {GROWTH:.0e} times its best {self._best:.3g}")
-        raise DivergenceError(self._fault() or f"the loss is {loss}; terms: {terms}")
+    def _noted(self, stage: Stage, result: StepResult) -> TrainingStep:
+        """Return the record of a step, and remember its network if it is the best so far."""
+        held_out = self.held_out_value() if result.recorded else None
+        if held_out is not None and held_out < self._best[0]:
+            self._best = held_out, deepcopy(self.ansatz.network)
+        return TrainingStep(
+            step=self.step,
+            stage=stage.name,
+            loss=result.loss,
+            held_out=held_out,
+            terms=result.terms,
+            damping=result.damping,
+            points=len(self.collocation[0]) if self.collocation else 0,
+            evaluations=result.evaluations,
+            recorded=result.recorded,
+        )
+
+    def _why(self) -> str:
+        if self.budget.steps is not None and self.step >= self.budget.steps:
+            return "steps"
+        if self.budget.elapsed >= self.budget.seconds:
+            return "time limit"
+        if self.is_converged:
+            return "converged: the residual is rounding"
+        return f"stagnation: {self.plan[-1].name} lowers the residual no further"
+
+    def _check(self, result: StepResult) -> None:
+        if not isfinite(result.loss):
+            raise DivergenceError(self._fault() or f"the loss is {result.loss}; terms: {result.terms}")
 
     def _fault(self) -> str:
         """Return which residual is not finite, and where; empty if none is."""
         for block, points in zip(self.objective.blocks, self.collocation, strict=True):
-            with torch.no_grad():
-                values = self.objective.raw(block, points)
-            for residual, value in zip(block.residuals, values, strict=True):
-                bad = torch.nonzero(~torch.isfinite(value))
+            for residual, value in zip(block.residuals, self.objective.values(block, points), strict=True):
+                bad = (~value.isfinite()).nonzero()
                 if len(bad):
                     place = ", ".join(f"{x:.6g}" for x in points[bad[0, 0]].tolist())
                     return f"the residual of {residual.name!r} is {float(value[bad[0, 0]])} at ({place})"
         return ""
 
 
-def choose_optimizer(objective: Objective, module: nn.Module, settings: TrainingSettings, layerwise: bool) -> Optimizer:
-    """Return the optimizer that the settings name; "auto" is lm up to `LM_PARAMETERS` parameters, else adam."""
-    name = settings.optimizer
-    if name == "auto":
-        size = sum(parameter.numel() for parameter in module.parameters())
-        name = "lm" if size <= LM_PARAMETERS else "adam"
-    if name == "lm":
-        return LevenbergMarquardt(objective, module, layerwise=layerwise)
-    return FirstOrder(name, objective, module, settings.learning_rate)
+def below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with the prefix, under the rest of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

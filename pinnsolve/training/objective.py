@@ -9,12 +9,14 @@ from itertools import chain
 import numpy as np
 import sympy
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
-from pinnsolve.derivatives import Differentiator, Fields, Jet
+from pinnsolve.derivatives import Differentiator, Jet
 from pinnsolve.problems import Partial, Problem, Residual
 from pinnsolve.problems.formulas import Formula, numpy_functions, torch_functions
-from pinnsolve.training.sampling import Sampler, residual_weighted
+from pinnsolve.training.sampling import CANDIDATES, Sampler, residual_weighted
+
+_CACHED = 2**18  # 2 MB: larger temporaries leave the cache, and beyond 32 MB each costs fresh pages
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Objective:
         blocks: equations first, then one block per soft condition.
     """
 
-    fields: Fields
+    fields: nn.Module
     differentiator: Differentiator
     blocks: tuple[Block, ...]
 
@@ -58,14 +60,51 @@ class Objective:
         """The residuals' names, in the order of `residuals`."""
         return tuple(residual.name for block in self.blocks for residual in block.residuals)
 
-    def draw(self, count: int, fraction: float, generator: Generator) -> list[Tensor]:
-        """Return fresh points for every block: `count` in the interior, fewer on faces."""
-        return [self._draw(block, count, fraction, generator) for block in self.blocks]
+    def draw(self, count: int, fraction: float, generator: Generator, candidates: int = CANDIDATES) -> list[Tensor]:
+        """Return fresh points for every block: `count` in the interior, fewer on faces.
+
+        Args:
+            count: interior points.
+            fraction: share of them that follows the residual.
+            generator: source of the choice.
+            candidates: how many points each of those is chosen from.
+        """
+        return [
+            self._interior(block, count, fraction, generator, candidates)
+            if block.is_interior
+            else block.sampler.draw(max(count // 8, 16))
+            for block in self.blocks
+        ]
 
     def raw(self, block: Block, points: Tensor) -> list[Tensor]:
         """Return the residuals (N,) of a block at points (N, d), in the units of the problem file."""
         jet: Jet = self.differentiator(self.fields, points, block.partials)
         return [residual(torch_functions(), jet.columns, jet) for residual in block.residuals]
+
+    def values(self, block: Block, points: Tensor) -> list[Tensor]:
+        """Return the same as `raw` without a graph, in chunks whose hidden values fit in the cache."""
+        with torch.no_grad():
+            chunks = [self.raw(block, part) for part in points.split(self.chunk)]
+        return [torch.cat(parts) for parts in zip(*chunks, strict=True)]
+
+    def value(self, points: Sequence[Tensor]) -> float:
+        """Return the objective at these points, without a graph."""
+        return sum(self.term_values(points).values())
+
+    def term_values(self, points: Sequence[Tensor]) -> dict[str, float]:
+        """Return each residual's share of the objective, without a graph."""
+        shares = [
+            float(values.square().sum()) * factor**2 / len(place)
+            for block, place in zip(self.blocks, points, strict=True)
+            for values, factor in zip(self.values(block, place), block.factors, strict=True)
+        ]
+        return dict(zip(self.names, shares, strict=True))
+
+    @property
+    def chunk(self) -> int:
+        """Points for which one channel of the widest layer has `_CACHED` numbers."""
+        widest = max(parameter.shape[0] for parameter in self.fields.parameters())
+        return max(_CACHED // widest, 32)
 
     def residuals(self, points: Sequence[Tensor]) -> list[Tensor]:
         """Return weighted residuals, one (N_k,) per name, whose squares sum to the objective."""
@@ -80,16 +119,12 @@ class Objective:
         values = (residual.square().sum() for residual in self.residuals(points))
         return dict(zip(self.names, values, strict=True))
 
-    def _draw(self, block: Block, count: int, fraction: float, generator: Generator) -> Tensor:
-        if not block.is_interior:
-            return block.sampler.draw(max(count // 8, 16))
-
+    def _interior(self, block: Block, count: int, fraction: float, generator: Generator, candidates: int) -> Tensor:
         def magnitude(points: Tensor) -> Tensor:
-            with torch.no_grad():
-                weighted = zip(self.raw(block, points), block.factors, strict=True)
-                return torch.stack([residual.square() * factor**2 for residual, factor in weighted]).sum(0).sqrt()
+            weighted = zip(self.values(block, points), block.factors, strict=True)
+            return torch.stack([residual.square() * factor**2 for residual, factor in weighted]).sum(0).sqrt()
 
-        return residual_weighted(block.sampler, count, fraction, magnitude, generator)
+        return residual_weighted(block.sampler, count, fraction, magnitude, generator, candidates)
 
 
 def residual_scale(residual: Residual, problem: Problem, field_scales: dict[str, float]) -> float:
@@ -120,7 +155,7 @@ def _length_product(partial: Partial, problem: Problem) -> float:
 
 def build_objective(
     problem: Problem,
-    fields: Fields,
+    fields: nn.Module,
     differentiator: Differentiator,
     soft: Sequence,
     *,

@@ -7,7 +7,6 @@ what happened; `state` and `restore` carry it over an interruption.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -15,29 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from pinnsolve.training.jacobian import generic_jacobian, gram, jacobian
+from pinnsolve.training.loop import StepResult
 from pinnsolve.training.objective import Objective
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """What one step of an optimizer did.
-
-    Attributes:
-        terms: each residual's share of the loss before the step.
-        damping: λ of Levenberg-Marquardt, None elsewhere.
-        evaluations: residuals evaluated at points, forward passes counted once.
-        accepted: whether the parameters changed.
-    """
-
-    terms: dict[str, float]
-    damping: float | None
-    evaluations: int
-    accepted: bool = True
-
-    @property
-    def loss(self) -> float:
-        """The objective before the step."""
-        return sum(self.terms.values())
 
 
 class Optimizer(Protocol):
@@ -45,10 +23,9 @@ class Optimizer(Protocol):
 
     name: str
     resample: int  # fresh points every so many steps suit it
-    record: int  # every so many steps stand in the history
 
-    def step(self, points: Sequence[Tensor]) -> StepResult:
-        """Take one step on these points, one tensor (N, d) per block of the objective."""
+    def step(self, points: Sequence[Tensor], number: int) -> StepResult:
+        """Take step `number` on these points, one tensor (N, d) per block of the objective."""
         ...
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -77,7 +54,6 @@ class LevenbergMarquardt:
 
     name = "lm"
     resample = 1
-    record = 1
     target_ratio = 0.25
     trials = 12
 
@@ -87,7 +63,7 @@ class LevenbergMarquardt:
         self._chunk = chunk
         self._damping: float | None = None
 
-    def step(self, points: Sequence[Tensor]) -> StepResult:
+    def step(self, points: Sequence[Tensor], number: int) -> StepResult:
         """Take one damped step; if no λ is accepted the parameters stay and λ starts larger next time."""
         normal, gradient, terms = self._normal_equations(points)
         evaluations = sum(len(place) for place in points)
@@ -171,10 +147,10 @@ class FirstOrder:
         self._parameters = list(module.parameters())
         self._optimizer = _TORCH_OPTIMIZERS[name](self._parameters, learning_rate)
         self.resample = 1 if name == "adam" else 50  # L-BFGS needs one function long enough to learn its curvature
-        self.record = 10 if name == "adam" else 1
+        self._record = 10 if name == "adam" else 1  # a step of Adam is too cheap to write every one down
         self._known: Sequence[Tensor] = ()
 
-    def step(self, points: Sequence[Tensor]) -> StepResult:
+    def step(self, points: Sequence[Tensor], number: int) -> StepResult:
         """Take one step of Adam, or up to 20 iterations of L-BFGS with a strong Wolfe line search."""
         if self.name == "lbfgs" and points is not self._known:
             self._optimizer.state.clear()  # curvature pairs of other points describe another function
@@ -194,7 +170,8 @@ class FirstOrder:
             return float(loss.detach())
 
         self._optimizer.step(closure)
-        return StepResult(first, None, evaluations)
+        recorded = number == 1 or number % self._record == 0
+        return StepResult(first, None, evaluations, recorded=recorded)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the optimizer's moments or curvature pairs."""

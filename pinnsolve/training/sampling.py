@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from pinnsolve.problems import Condition, Problem
 
-_CANDIDATES = 8  # per chosen point: how many times denser than even the chosen ones can lie
+CANDIDATES = 8  # per chosen point: how many times denser than even the chosen ones can lie
 _BLOCK = 10  # Sobol points are drawn in blocks of 2^10, since only powers of two are balanced
 
 
@@ -65,7 +65,7 @@ class Sampler:
         self, problem: Problem, condition: Condition | None, seed: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         self.condition = condition
-        self._lower, self._upper = problem.box
+        self.box = self._lower, self._upper = problem.box
         self._axes = [a for a in range(len(self._lower)) if condition is None or a != condition.face.axis]
         self._stream = SobolStream(max(len(self._axes), 1), seed)
         self._dtype, self._device = dtype, device
@@ -119,7 +119,12 @@ class Sampler:
 
 
 def residual_weighted(
-    sampler: Sampler, count: int, fraction: float, magnitude: Callable[[Tensor], Tensor], generator: Generator
+    sampler: Sampler,
+    count: int,
+    fraction: float,
+    magnitude: Callable[[Tensor], Tensor],
+    generator: Generator,
+    candidates: int = CANDIDATES,
 ) -> Tensor:
     """Return points of which a fraction is drawn in proportion to |residual| among candidates.
 
@@ -131,14 +136,15 @@ def residual_weighted(
         fraction: share of residual-weighted points, in [0, 1].
         magnitude: points (M, d) to |residual| (M,).
         generator: source of the choice, on the CPU.
+        candidates: how many points each chosen one is chosen from.
 
     Source: Wu, Zhu, Tan, Kartha, Lu (2023), Comput. Methods Appl. Mech. Eng. 403, 115671 (RAD).
     """
     chosen = min(int(fraction * count), count)
     if chosen == 0 or sampler.is_single_point:
         return sampler.draw(count)
-    candidates = sampler.draw(count - chosen + _CANDIDATES * chosen)
-    even, pool = candidates[: count - chosen], candidates[count - chosen :]
+    drawn = sampler.draw(count - chosen + candidates * chosen)
+    even, pool = drawn[: count - chosen], drawn[count - chosen :]
     weights = magnitude(pool).double().cpu()
     if not (torch.isfinite(weights).all() and weights.sum() > 0):
         return torch.cat([even, pool[:chosen]])  # the loss that follows names the fault

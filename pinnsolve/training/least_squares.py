@@ -1,0 +1,115 @@
+r"""Gauss-Newton on the output layer alone: dense least squares by Householder QR.
+
+With the hidden layers fixed, the solution is affine in the output weights; so is the residual of a
+linear equation, and one solve is its exact minimiser. Normal equations would square the condition
+number and stop at 1e-8; QR keeps all digits. Rows come in chunks, R ← qr([R; J_chunk]), so that memory
+holds a few chunks however many points there are (tall-skinny QR; Demmel, Grigori, Hoemmen, Langou
+(2012), SIAM J. Sci. Comput. 34, A206-A239).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from pinnsolve.training.jacobian import jacobian
+from pinnsolve.training.objective import Objective
+
+DAMPING = 1e-13  # of each column's norm: far below what a column contributes, far above underflow
+_ROWS_IN_MEMORY = 2**27  # numbers of the matrix that are held at once: 1 GB
+
+
+def triangular_factor(rows: Iterable[Tensor], damping: float = 0.0) -> Tensor:
+    """Return the triangular factor R (P, P) of the QR decomposition of all rows stacked.
+
+    Args:
+        rows: chunks (m, P) of the matrix; the last column may hold a right-hand side.
+        damping: μ; the rows μ·diag(column norms of the first chunk) are put on top of the matrix.
+    """
+    factor: Tensor | None = None
+    for chunk in rows:
+        if factor is None:
+            norms = torch.linalg.vector_norm(chunk, dim=0)
+            norms[-1] = 0.0  # the right-hand side is not damped
+            factor = torch.diag(damping * norms)
+        factor = torch.linalg.qr(torch.cat([factor, chunk]), mode="r").R
+    if factor is None:
+        raise ValueError("a least-squares problem needs rows")
+    return factor
+
+
+def least_squares(rows: Iterable[Tensor], damping: float = DAMPING) -> tuple[Tensor, float]:
+    """Return x (P,) that minimises ‖A x - b‖₂² + μ² ‖diag(norms) x‖₂², and the norm ‖A x - b‖₂ that remains.
+
+    Args:
+        rows: chunks (m, P + 1) of [A b].
+        damping: μ.
+    """
+    factor = triangular_factor(rows, damping)
+    size = factor.shape[1] - 1
+    triangle, right = factor[:size, :size], factor[:size, size]
+    # a column that vanishes everywhere (a dead unit) has a zero on the diagonal: its weight stays 0
+    dead = triangle.diagonal().abs() <= torch.finfo(triangle.dtype).tiny
+    triangle = triangle + torch.diag(dead.to(triangle.dtype))
+    solution = torch.linalg.solve_triangular(triangle, torch.where(dead, 0.0, right)[:, None], upper=True)[:, 0]
+    return solution, float(factor[size, size].abs()) if len(factor) > size else 0.0
+
+
+def solve_output_layer(
+    objective: Objective, output: nn.Linear, points: Sequence[Tensor], *, iterations: int, damping: float = DAMPING
+) -> tuple[float, int]:
+    """Minimise the objective over the output layer; return its value and the residual evaluations it took.
+
+    Args:
+        objective: the residuals, evaluated with the network that holds `output`.
+        output: the layer whose weights change; all others should have requires_grad False.
+        points: one tensor (N, d) per block.
+        iterations: Gauss-Newton steps; 1 is exact for linear problems. A step that does not lower the
+            objective is halved up to five times, then the iteration ends.
+        damping: μ of `least_squares`.
+    """
+    count = sum(len(place) for place in points)
+    loss, evaluations = objective.value(points), count
+    for _ in range(iterations):
+        start = parameters_to_vector(output.parameters()).detach().clone()
+        step, _ = least_squares(_stacked(objective, output, points), damping)
+        evaluations += count
+        for halving in range(6):
+            vector_to_parameters(start - step * 0.5**halving, output.parameters())
+            trial, evaluations = objective.value(points), evaluations + count
+            if trial < loss:
+                break
+        else:
+            vector_to_parameters(start, output.parameters())
+            return loss, evaluations
+        gain, loss = trial / loss, trial
+        if gain > 0.5:
+            break
+    return loss, evaluations
+
+
+def _stacked(objective: Objective, output: nn.Linear, points: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yield chunks (m, P + 1) of the weighted Jacobian with the residual as its last column, m ≥ 2 P."""
+    size = sum(parameter.numel() for parameter in output.parameters())
+    enough = max(2 * size, _ROWS_IN_MEMORY // (size + 1))
+    waiting: list[Tensor] = []
+    count = 0
+    for rows in _rows(objective, output, points):
+        waiting.append(rows)
+        count += len(rows)
+        if count >= enough:
+            yield torch.cat(waiting)
+            waiting, count = [], 0
+    if waiting:
+        yield torch.cat(waiting)
+
+
+def _rows(objective: Objective, output: nn.Linear, points: Sequence[Tensor]) -> Iterator[Tensor]:
+    for block, place in zip(objective.blocks, points, strict=True):
+        for part in place.split(objective.chunk):
+            values, columns = jacobian(output, lambda b=block, p=part: objective.raw(b, p))  # type: ignore[misc]
+            for value, column, factor in zip(values, columns, block.factors, strict=True):
+                yield torch.cat([column, value[None]]).t() * (factor / len(place) ** 0.5)

@@ -1,0 +1,292 @@
+"""The stages of training: gradient steps on a small network, random features, widening.
+
+*Train small, widen, solve.* Levenberg-Marquardt on a small network finds the features; the last hidden
+layer is then widened by perturbed copies of its units, and the output layer solved by least squares.
+For a linear problem with a smooth solution the features can be random from the start. Every choice
+(scales, widths, which network is kept) is made by the residual on held-out points, never by the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from torch import Tensor
+
+from pinnsolve.errors import DivergenceError
+from pinnsolve.networks import MultilayerPerceptron, activation
+from pinnsolve.networks.multilayer import random_features, widened
+from pinnsolve.training.least_squares import solve_output_layer
+from pinnsolve.training.loop import StepResult, Training
+from pinnsolve.training.optimizers import Optimizer
+
+GROWTH = 1e6  # a loss this many times the best one has diverged
+PATIENCE = 30  # rejected Levenberg-Marquardt steps in a row that mean stagnation
+FEATURE_POINTS_PER_UNIT = 4
+POINTS_PER_UNIT = 6  # fewer, and a wide layer fits its points and not the equation between them
+SPREAD = (0.1, 0.4)  # noise of a copied unit, in standard deviations of its layer's weights
+WIDE_CANDIDATES = 3  # per point chosen by the residual: evaluating a wide layer costs as much as solving it
+SOLVES = 3  # of one wide layer, each on fresh points that follow the last residual
+FIRST_WIDTH, LAST_WIDTH = 400, 3200
+HELPFUL_WIDTH = 1600  # narrower layers may gain nothing over the trained one, and wider ones much
+SCALES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of random features, per half length of the domain
+RESOLVED = 1e-4  # a held-out objective below this tells good scales from bad ones
+NEIGHBOUR_WIDTH = 800  # up to this width scales are refined coordinate by coordinate
+
+
+@dataclass
+class GradientStage:
+    """Steps of an optimizer on the network as it is, on fresh points every so many steps.
+
+    Attributes:
+        make: makes the optimizer when the stage starts.
+        until: share of the budget at which the stage ends.
+        goal: held-out objective at which it ends.
+    """
+
+    make: Callable[[], Optimizer]
+    until: float = 1.0
+    goal: float = 0.0
+    name: str = "gradient"
+    _optimizer: Optimizer | None = None
+    _least: float = float("inf")
+
+    def steps(self, training: Training) -> Iterator[StepResult]:
+        """Take steps until the share, the goal, or stagnation is reached."""
+        optimizer = self._started()
+        self.name = optimizer.name
+        every = training.settings.resample or optimizer.resample
+        rejected = 0
+        while training.used < self.until and rejected < PATIENCE and training.best_held_out > self.goal:
+            if not training.collocation or training.step % every == 0:
+                training.fresh_points(training.point_count)
+            result = optimizer.step(training.collocation, training.step + 1)
+            self._check_growth(result.loss)
+            rejected = 0 if result.accepted else rejected + 1
+            yield result
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the optimizer's state."""
+        return self._started().state()
+
+    def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """Go on with an optimizer's state."""
+        self._started().restore(tensors, values)
+
+    def _check_growth(self, loss: float) -> None:
+        self._least = min(self._least, max(loss, 1e-30))
+        if loss > GROWTH * self._least:
+            raise DivergenceError(f"the loss grew to {loss:.3g}, {GROWTH:.0e} times its best {self._least:.3g}")
+
+    def _started(self) -> Optimizer:
+        if self._optimizer is None:
+            self._optimizer = self.make()
+        return self._optimizer
+
+
+class _Stateless:
+    """A stage that starts anew when a run is resumed in it: its work lies in the networks it leaves."""
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return nothing."""
+        return {}, {}
+
+    def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """Start anew."""
+
+
+@dataclass
+class _Trial:
+    """Random features that were tried: how they were drawn, and what they left on the held-out points."""
+
+    activation: str
+    scales: tuple[float, ...]
+    held_out: float = float("inf")
+
+
+@dataclass
+class RandomFeatureStage(_Stateless):
+    """Least squares on random features: scales, activation and number chosen by the held-out residual.
+
+    Attributes:
+        activations: those that may be used.
+        groups: columns of the network's inputs that share a scale, one group per coordinate.
+        is_linear: whether one solve is exact; else Gauss-Newton steps.
+        until: share of the budget at which the stage ends.
+    """
+
+    activations: Sequence[str]
+    groups: Sequence[Sequence[int]]
+    is_linear: bool
+    until: float = 1.0
+    name: str = "features"
+    _longest: float = 0.0
+    _best: _Trial = field(default_factory=lambda: _Trial("tanh", ()))
+
+    def steps(self, training: Training) -> Iterator[StepResult]:
+        """Try widths from small to large; yield after every solve; leave the small network in place at the end."""
+        small = training.ansatz.network
+        width, before = FIRST_WIDTH, float("inf")
+        while width <= LAST_WIDTH and training.used < self._limit:
+            reached = float("inf")
+            for trial in self._trials(width):
+                yield self._solved(training, small, width, trial)
+                reached = min(reached, trial.held_out)
+                if training.used >= self._limit or training.budget.left < self._longest:
+                    break
+            if training.converged(before, reached):
+                break
+            width, before = 2 * width, reached
+        training.ansatz.network = small
+
+    def _trials(self, width: int) -> Iterator[_Trial]:
+        """Yield what to try at one width.
+
+        First all scales; while nothing resolves the solution, larger and smaller scales than the best as
+        long as that helps; then the best, and its neighbours while solves are cheap.
+        """
+        if width == FIRST_WIDTH:
+            for name in self.activations:
+                for scale in SCALES:
+                    yield _Trial(name, (scale,) * len(self.groups))
+        elif self._best.held_out > RESOLVED:
+            self._best = _Trial(self._best.activation, self._best.scales)  # wider layers are another comparison
+            yield self._best
+            yield from self._climb()
+        else:
+            yield _Trial(self._best.activation, self._best.scales)
+        if width <= NEIGHBOUR_WIDTH or 2 * width > LAST_WIDTH:
+            yield from self._neighbours()
+
+    @property
+    def _limit(self) -> float:
+        """The share of the budget to use: all of it once the features resolve the solution."""
+        return 1.0 if self._best.held_out < RESOLVED else self.until
+
+    def _climb(self) -> Iterator[_Trial]:
+        for factor in (2.0, 0.5):
+            while True:
+                trial = _Trial(self._best.activation, tuple(factor * scale for scale in self._best.scales))
+                yield trial
+                if trial is not self._best:
+                    break
+
+    def _neighbours(self) -> Iterator[_Trial]:
+        """Yield the best trial with one coordinate's scale changed, following each change that helps."""
+        for axis in range(len(self.groups)):
+            for factor in (1.5, 1 / 1.5, 2.0, 0.5):
+                start = self._best
+                scales = list(start.scales)
+                scales[axis] *= factor
+                yield _Trial(start.activation, tuple(scales))
+
+    def _solved(self, training: Training, small: MultilayerPerceptron, width: int, trial: _Trial) -> StepResult:
+        scales = [0.0] * small.inputs
+        for columns, scale in zip(self.groups, trial.scales, strict=True):
+            for column in columns:
+                scales[column] = scale
+        wide = random_features(small, width, scales, training.generator, activation(trial.activation))
+        started = training.budget.elapsed
+        result = _solve(training, wide, FEATURE_POINTS_PER_UNIT * width, 1 if self.is_linear else 8)
+        trial.held_out = training.held_out_value()
+        self._longest = max(self._longest, training.budget.elapsed - started)
+        if trial.held_out < self._best.held_out:
+            self._best = trial
+        return result
+
+
+@dataclass
+class WideningStage(_Stateless):
+    """Perturbed copies of the last hidden layer's units, output layer by least squares; wider while that helps.
+
+    Attributes:
+        iterations: Gauss-Newton steps on one set of points.
+        until: share of the budget at which the stage ends.
+    """
+
+    until: float = 1.0
+    name: str = "widen"
+    _first: int = FIRST_WIDTH
+
+    def steps(self, training: Training) -> Iterator[StepResult]:
+        """Widen the best small network; yield after every solve; leave the small network in place at the end."""
+        small = training.ansatz.network
+        width, before = self._first, training.held_out_value()
+        while width <= LAST_WIDTH and training.used < self.until:
+            started, reached, took = training.budget.elapsed, float("inf"), 0.0
+            wide = widened(small, width, SPREAD, training.generator)
+            for solve in range(SOLVES):
+                if took > training.budget.left:
+                    break
+                yield _solve(training, wide, POINTS_PER_UNIT * width, 1)
+                held_out = training.held_out_value()
+                if training.used >= self.until or (solve and held_out > 0.5 * reached):
+                    break
+                reached = min(reached, held_out)
+                took = (training.budget.elapsed - started) / (solve + 1)
+            # four times the work per solve from one width to the next, and half as much again for memory
+            helps = reached < 0.5 * before
+            if (
+                training.converged(before, reached)
+                or 6 * took > training.budget.left
+                or not (helps or width < HELPFUL_WIDTH)
+            ):
+                break
+            if helps:
+                self._first = width  # in the next turn, narrower layers will not help more than in this one
+            width, before = 2 * width, min(reached, before)
+        training.ansatz.network = small
+
+
+@dataclass
+class CyclingStage:
+    """Gradient steps and widening in turn: if widening does not finish the work, the features were not good enough.
+
+    Attributes:
+        gradient: trains the small network.
+        widening: solves a wide one.
+        share: of what is left of the budget, for the gradient steps of each turn.
+        goal: held-out objective from which a widening is worth while at once; a thousandth of it in the next turn.
+    """
+
+    gradient: GradientStage
+    widening: WideningStage
+    share: float = 0.35
+    goal: float = 1e-9
+    name: str = "lm"
+
+    def steps(self, training: Training) -> Iterator[StepResult]:
+        """Alternate until the budget is used or the residual is rounding."""
+        for turn in count():
+            if training.is_converged:
+                return
+            self.gradient.until = training.used + self.share * (1 - training.used)
+            self.gradient.goal = self.goal * 1e-3**turn
+            before = training.step
+            for stage in (self.gradient, self.widening):
+                for result in stage.steps(training):
+                    self.name = stage.name
+                    yield result
+            if training.step == before:
+                return
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the optimizer's state."""
+        return self.gradient.state()
+
+    def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """Go on with gradient steps."""
+        self.gradient.restore(tensors, values)
+
+
+def _solve(training: Training, wide: MultilayerPerceptron, rows: int, iterations: int) -> StepResult:
+    """Solve the output layer of a wide network on fresh points."""
+    training.ansatz.network = wide
+    wide.hidden.requires_grad_(False)
+    count = max(rows // len(training.objective.blocks[0].residuals), 64)
+    points = training.fresh_points(count, WIDE_CANDIDATES)
+    terms = training.objective.term_values(points)
+    _, evaluations = solve_output_layer(training.objective, wide.output, points, iterations=iterations)
+    return StepResult(terms, evaluations=evaluations)
