@@ -17,7 +17,20 @@ import pytest
 
 from .test_solve import LOGISTIC
 
-QUICK = ["--steps", "4", "--points", "64", "--width", "6", "--depth", "1", "--set", "audit.points=32"]
+QUICK = [
+    "--steps",
+    "4",
+    "--points",
+    "64",
+    "--width",
+    "6",
+    "--depth",
+    "1",
+    "--set",
+    "audit.points=32",
+    "--optimizer",
+    "lm",
+]
 COMMAND = [sys.executable, "-m", "pinnsolve"]
 
 
@@ -167,7 +180,21 @@ def test_rough_activations_exit_2_unless_allowed(place):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_a_checkpoint_and_resume_goes_on(place, number, code):
-    command = [*COMMAND, "solve", "logistic", "--time-limit", "600", "--points", "64", "--width", "6", "--name", "s"]
+    command = [
+        *COMMAND,
+        "solve",
+        "logistic",
+        "--time-limit",
+        "600",
+        "--points",
+        "64",
+        "--width",
+        "6",
+        "--name",
+        "s",
+        "--optimizer",
+        "lm",
+    ]
     with subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         history = place / "outputs/logistic/s/history.csv"
         deadline = time.monotonic() + 120

@@ -7,7 +7,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from pinnsolve.derivatives import autograd, taylor
 from pinnsolve.derivatives.finite_differences import finite_differences
-from pinnsolve.errors import DivergenceError
+from pinnsolve.errors import DivergenceError, SettingsError
 from pinnsolve.networks import (
     Ansatz,
     InputFeatures,
@@ -16,9 +16,11 @@ from pinnsolve.networks import (
     derive_constraints,
     output_scales,
 )
+from pinnsolve.networks.multilayer import random_features, widened
 from pinnsolve.problems import Problem
-from pinnsolve.training import Objective, Training, TrainingSettings, build_objective, choose_optimizer
+from pinnsolve.training import Budget, Objective, Training, TrainingSettings, build_objective, make_plan
 from pinnsolve.training.jacobian import generic_jacobian, gram, jacobian
+from pinnsolve.training.least_squares import least_squares
 from pinnsolve.training.objective import residual_scale
 from pinnsolve.training.optimizers import LevenbergMarquardt
 from pinnsolve.training.sampling import Sampler, SobolStream, residual_weighted
@@ -56,6 +58,19 @@ def _objective(problem: Problem, maker=taylor, mode: str = "auto", width: int = 
         dtype=torch.float64,
         device=CPU,
     )
+
+
+def _training(
+    problem: Problem, ansatz: Ansatz, objective: Objective, settings: TrainingSettings, layerwise: bool = True
+) -> Training:
+    plan, _ = make_plan(
+        problem, ansatz, objective, settings, feature_activations=["tanh"], layerwise=layerwise, double=True
+    )
+    held_out = [
+        Sampler(problem, block.sampler.condition, 99, torch.float64, CPU).draw(64) for block in objective.blocks
+    ]
+    generator = torch.Generator().manual_seed(3)
+    return Training(ansatz, objective, plan, settings, generator, Budget(600.0, settings.steps), held_out)
 
 
 def _difference_maker(problem: Problem):
@@ -128,7 +143,7 @@ def test_levenberg_marquardt_solves_a_linear_problem_in_the_weights_like_least_s
     residual = objective.raw(objective.blocks[0], points[0])[0].detach()
     best = np.linalg.lstsq(rows.t().numpy(), residual.numpy(), rcond=None)[0]
     remaining = np.linalg.norm(residual.numpy() - rows.t().numpy() @ best)
-    optimizer.step(points)
+    optimizer.step(points, 1)
     after = objective.raw(objective.blocks[0], points[0])[0].detach().norm().item()
     # normal equations see half the digits: the minimum is met to √roundoff of the start
     assert after <= remaining + 1e-6 * residual.norm().item()
@@ -136,23 +151,22 @@ def test_levenberg_marquardt_solves_a_linear_problem_in_the_weights_like_least_s
 
 @pytest.mark.parametrize(("optimizer", "steps", "factor"), [("lm", 15, 1e-6), ("adam", 200, 0.5), ("lbfgs", 5, 1e-2)])
 def test_every_optimizer_lowers_the_loss(problem_from, optimizer, steps, factor):
-    ansatz, objective = _objective(problem_from(DECAY))
+    problem = problem_from(DECAY)
+    ansatz, objective = _objective(problem)
     settings = TrainingSettings(optimizer=optimizer, steps=steps, points=64, learning_rate=1e-2)
-    training = Training(
-        ansatz, objective, choose_optimizer(objective, ansatz, settings, True), settings, torch.Generator()
-    )
+    training = _training(problem, ansatz, objective, settings)
     losses = [step.loss for step in training]
     assert len(losses) == steps
     assert losses[-1] <= factor * losses[0]
 
 
-def test_the_same_seed_gives_the_same_history_bit_for_bit(problem_from):
+@pytest.mark.parametrize("text", [BURGERS, DECAY], ids=["nonlinear", "linear"])
+def test_the_same_seed_gives_the_same_history_bit_for_bit(problem_from, text):
     def history() -> list[tuple]:
-        ansatz, objective = _objective(problem_from(BURGERS))
-        settings = TrainingSettings(steps=5, points=128)
-        generator = torch.Generator().manual_seed(3)
-        training = Training(ansatz, objective, choose_optimizer(objective, ansatz, settings, True), settings, generator)
-        return [(step.loss, step.damping, step.terms) for step in training]
+        problem = problem_from(text)
+        ansatz, objective = _objective(problem)
+        training = _training(problem, ansatz, objective, TrainingSettings(steps=8, points=128))
+        return [(step.stage, step.loss, step.held_out, step.damping) for step in training]
 
     assert history() == history()
 
@@ -160,32 +174,26 @@ def test_the_same_seed_gives_the_same_history_bit_for_bit(problem_from):
 def test_a_loss_that_is_not_finite_names_equation_and_point(problem_from):
     problem = problem_from(DECAY.replace("u_t = -u", "u_t = log(t - 0.5)"))
     ansatz, objective = _objective(problem)
-    settings = TrainingSettings(steps=3, points=16)
-    training = Training(
-        ansatz, objective, choose_optimizer(objective, ansatz, settings, True), settings, torch.Generator()
-    )
+    training = _training(problem, ansatz, objective, TrainingSettings(optimizer="lm", steps=3, points=16))
     with pytest.raises(DivergenceError, match=r"'decay' is nan at \(0\.[0-4]"):
         list(training)
 
 
 def test_a_loss_that_explodes_is_noticed(problem_from):
-    ansatz, objective = _objective(problem_from(DECAY))
+    problem = problem_from(DECAY)
+    ansatz, objective = _objective(problem)
     settings = TrainingSettings(optimizer="adam", steps=50, points=16, learning_rate=1e6)
-    training = Training(
-        ansatz, objective, choose_optimizer(objective, ansatz, settings, True), settings, torch.Generator()
-    )
     with pytest.raises(DivergenceError, match=r"the loss (grew|is)"):
-        list(training)
+        list(_training(problem, ansatz, objective, settings))
 
 
-def test_stagnation_is_a_field_of_the_step(problem_from):
-    ansatz, objective = _objective(problem_from(DECAY))
-    settings = TrainingSettings(steps=200, points=16)
-    optimizer = choose_optimizer(objective, ansatz, settings, True)
-    optimizer.target_ratio = 1e9  # no step can be this good
-    steps = list(Training(ansatz, objective, optimizer, settings, torch.Generator()))
-    assert not steps[0].stagnated
-    assert steps[-1].stagnated
+def test_stagnation_ends_training_and_is_named(problem_from, monkeypatch):
+    monkeypatch.setattr(LevenbergMarquardt, "target_ratio", 1e9)  # no step can be this good
+    problem = problem_from(DECAY)
+    ansatz, objective = _objective(problem)
+    training = _training(problem, ansatz, objective, TrainingSettings(optimizer="lm", steps=200, points=16))
+    assert len(list(training)) == 30
+    assert training.reason.startswith("stagnation: lm")
 
 
 def test_points_lie_in_the_box_and_on_their_faces(problem_from):
@@ -248,8 +256,119 @@ def test_both_makers_train_alike(problem_from):
     """Taylor mode and nested autograd are the same function: the first steps agree to roundoff."""
     losses = []
     for maker, layerwise in ((taylor, True), (autograd, False)):
-        ansatz, objective = _objective(problem_from(DECAY), maker)
-        settings = TrainingSettings(steps=3, points=16)
-        optimizer = choose_optimizer(objective, ansatz, settings, layerwise)
-        losses.append([step.loss for step in Training(ansatz, objective, optimizer, settings, torch.Generator())])
+        problem = problem_from(DECAY)
+        ansatz, objective = _objective(problem, maker)
+        settings = TrainingSettings(optimizer="lm", steps=3, points=16)
+        losses.append([step.loss for step in _training(problem, ansatz, objective, settings, layerwise)])
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)  # roundoff grows with the conditioning of JᵀJ
+
+
+def test_objective_in_chunks_is_the_objective(problem_from):
+    _, objective = _objective(problem_from(BURGERS), mode="soft", width=3000)
+    points = objective.draw(300, 0.5, torch.Generator().manual_seed(0))
+    assert objective.chunk < 100
+    with torch.no_grad():
+        whole = {name: float(value) for name, value in objective.terms(points).items()}
+    assert objective.term_values(points) == pytest.approx(whole, rel=1e-12)
+
+
+@pytest.mark.parametrize("sizes", [[50], [20, 20, 10], [7] * 8], ids=str)
+def test_least_squares_by_chunks_is_lapacks(sizes):
+    generator = torch.Generator().manual_seed(0)
+    scales = np.logspace(-3, 3, 12)
+    matrix = torch.randn(sum(sizes), 12, generator=generator, dtype=torch.float64) * torch.as_tensor(scales)
+    right = torch.randn(sum(sizes), generator=generator, dtype=torch.float64)
+    chunks = torch.cat([matrix, right[:, None]], 1).split(sizes)
+    solution, remaining = least_squares(chunks)
+    best = np.linalg.lstsq(matrix.numpy() / scales, right.numpy(), rcond=None)[0] / scales
+    # Householder QR does not mind columns scaled over six decades, only the conditioning (below 100) of the rest
+    assert solution.numpy() == pytest.approx(best, rel=1e-12)
+    assert remaining == pytest.approx(np.linalg.norm(matrix.numpy() @ best - right.numpy()), rel=1e-12)
+
+
+def test_least_squares_with_a_dead_column_and_too_few_rows():
+    matrix = torch.tensor([[1.0, 0.0, 2.0, 3.0], [0.0, 0.0, 1.0, 1.0]], dtype=torch.float64)  # two rows, [A b]
+    solution, _ = least_squares([matrix])
+    assert torch.isfinite(solution).all()
+    assert solution[1] == 0
+    assert matrix[:, :3] @ solution == pytest.approx([3.0, 1.0], rel=1e-9)
+
+
+def test_qr_keeps_the_digits_that_normal_equations_lose():
+    """A Läuchli matrix with ε = 1e-9: ε² is below roundoff, JᵀJ is singular, QR is exact."""
+    eps = 1e-9
+    matrix = torch.tensor([[1.0, 1.0, 2.0], [eps, 0.0, eps], [0.0, eps, eps]], dtype=torch.float64)
+    solution, _ = least_squares([matrix], damping=0.0)
+    assert solution.tolist() == pytest.approx([1.0, 1.0], rel=1e-6)
+
+
+def test_widening_leaves_the_function_as_it_is(problem_from, generator):
+    ansatz, _ = _objective(problem_from(BURGERS))
+    points = torch.rand(50, 2, generator=generator, dtype=torch.float64)
+    wide = widened(ansatz.network, 100, (0.1, 0.4), generator)
+    assert wide.widths == [6, 106]
+    assert torch.allclose(wide(points), ansatz.network(points), rtol=1e-14, atol=1e-15)
+    noise = wide.layers[-1].weight[6:] - wide.layers[-1].weight[:6].mean(0)
+    assert noise.std() > 0
+
+
+def test_random_features_have_the_stated_ranges(problem_from, generator):
+    ansatz, _ = _objective(problem_from(BURGERS))
+    wide = random_features(ansatz.network, 5000, [2.0, 8.0], generator, activation("sine"))
+    weight = wide.layers[0].weight.abs().max(0).values
+    assert weight.tolist() == pytest.approx([2.0, 8.0], rel=0.01)
+    assert wide.layers[0].bias.abs().max().item() == pytest.approx(8.0, rel=0.01)
+    assert wide.activation.name == "sine"
+
+
+def test_a_network_is_rebuilt_from_its_description(problem_from, generator):
+    ansatz, _ = _objective(problem_from(BURGERS))
+    wide = random_features(ansatz.network, 7, [1.0, 1.0], generator, activation("elu", 0.5))
+    again = ansatz.network.described(wide.description())
+    again.load_state_dict(wide.state_dict())
+    points = torch.rand(5, 2, generator=generator, dtype=torch.float64)
+    assert torch.equal(again(points), wide(points))
+
+
+def test_random_features_solve_a_linear_problem_to_rounding(problem_from):
+    problem = problem_from(DECAY)
+    ansatz, objective = _objective(problem)
+    training = _training(problem, ansatz, objective, TrainingSettings(optimizer="least-squares", steps=3))
+    list(training)
+    training.adopt_best()
+    t = torch.linspace(0, 1, 101, dtype=torch.float64)
+    with torch.no_grad():
+        error = (ansatz(t[:, None])["u"] - torch.exp(-t)).abs().max().item()
+    assert error < 1e-12  # least squares at roundoff, times a modest norm of the weights
+
+
+def test_widening_gains_digits_over_the_trained_network(problem_from):
+    """The nonlinear u' = -u²: a few steps of lm leave 1e-3, a widened layer solved by Gauss-Newton 1e-8."""
+    problem = problem_from(DECAY.replace("u_t = -u", "u_t = -u**2"))
+    ansatz, objective = _objective(problem)
+    training = _training(problem, ansatz, objective, TrainingSettings(steps=30, points=256))
+    steps = list(training)
+    trained = min(step.held_out for step in steps if step.stage == "lm")
+    solved = min(step.held_out for step in steps if step.stage == "widen")
+    assert solved < 1e-6 * trained
+    training.adopt_best()
+    t = torch.linspace(0, 1, 101, dtype=torch.float64)
+    with torch.no_grad():
+        error = (ansatz(t[:, None])["u"] - 1 / (1 + t)).abs().max().item()
+    assert error < 1e-8
+
+
+def test_the_plan_says_why(problem_from):
+    problem = problem_from(DECAY)
+    ansatz, objective = _objective(problem)
+    settings = TrainingSettings()
+
+    def why(**options) -> str:
+        defaults = {"feature_activations": ["tanh"], "layerwise": True, "double": True}
+        return make_plan(problem, ansatz, objective, options.pop("settings", settings), **(defaults | options))[1]
+
+    assert "the problem is linear" in why()
+    assert "lm alone" in why(double=False)
+    assert "as asked for" in why(settings=TrainingSettings(optimizer="adam"))
+    with pytest.raises(SettingsError, match="needs float64"):
+        why(settings=TrainingSettings(optimizer="least-squares"), double=False)

@@ -42,7 +42,7 @@ def audit_command(run: str, outputs: Path, json: bool) -> None:
     from pinnsolve.runs import RunFolder, recording
 
     folder = RunFolder.open(recording.run_path(run, outputs))
-    session = recording.load_session(folder)
+    session = recording.load_trained(folder)
     solution = session.problem.reference.exact
     known = set(solution) == set(session.problem.field_names)
     oracle = exact(solution, session.problem.symbols) if known else None
@@ -91,7 +91,7 @@ def predict_command(request: PredictRequest) -> None:
         raise InputError(f"unknown format {request.format!r}; known: csv, npz")
     if request.format == "npz" and request.to is None:
         raise InputError("npz is no text: name a file with --to")
-    session = recording.load_session(RunFolder.open(recording.run_path(request.run, request.outputs)))
+    session = recording.load_trained(RunFolder.open(recording.run_path(request.run, request.outputs)))
     points = _asked_points(request, session)
     columns = dict(zip(session.problem.coordinate_names, points.T, strict=True)) | _values(request, session, points)
     _write(columns, request)

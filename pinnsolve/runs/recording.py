@@ -112,6 +112,13 @@ def load_session(folder: RunFolder, changes: Mapping[str, Any] | None = None) ->
     return session
 
 
+def load_trained(folder: RunFolder) -> Session:
+    """Return the session of a run with the network that the run reported."""
+    session = load_session(folder)
+    session.training.adopt_best()
+    return session
+
+
 def run_path(text: str, outputs: Path) -> Path:
     """Return the folder of a run that is given by path, or as problem/run below `outputs`."""
     direct = Path(text)

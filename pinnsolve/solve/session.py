@@ -123,11 +123,12 @@ class Session:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return tensors and plain values from which `restore` goes on, bit for bit."""
-        tensors = {f"network.{name}": value for name, value in self.ansatz.network.state_dict().items()}
+        network = self.training.working_network
+        tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
         own, values = self.training.state()
         tensors |= {f"training.{name}": value for name, value in own.items()}
         return tensors, {
-            "network": self.ansatz.network.description(),
+            "network": network.description(),
             "training": values,
             "residual_evaluations": self.residual_evaluations,
         }

@@ -19,7 +19,7 @@ from pinnsolve.training.jacobian import jacobian
 from pinnsolve.training.objective import Objective
 
 DAMPING = 1e-13  # of each column's norm: far below what a column contributes, far above underflow
-_ROWS_IN_MEMORY = 2**27  # numbers of the matrix that are held at once: 1 GB
+_NUMBERS_IN_MEMORY = 2**27  # numbers of the matrix that are held at once: 1 GB
 
 
 def triangular_factor(rows: Iterable[Tensor], damping: float = 0.0) -> Tensor:
@@ -92,24 +92,30 @@ def solve_output_layer(
 
 
 def _stacked(objective: Objective, output: nn.Linear, points: Sequence[Tensor]) -> Iterator[Tensor]:
-    """Yield chunks (m, P + 1) of the weighted Jacobian with the residual as its last column, m ≥ 2 P."""
-    size = sum(parameter.numel() for parameter in output.parameters())
-    enough = max(2 * size, _ROWS_IN_MEMORY // (size + 1))
-    waiting: list[Tensor] = []
-    count = 0
+    """Yield chunks (m, P + 1) of the weighted Jacobian with the residual as its last column, m ≥ 2 P.
+
+    A chunk is filled column-major, (P + 1, m) in memory, as LAPACK wants it: 1 GB need not be copied about.
+    """
+    columns = sum(parameter.numel() for parameter in output.parameters()) + 1
+    total = sum(len(place) * len(block.residuals) for block, place in zip(objective.blocks, points, strict=True))
+    size = min(max(2 * columns, _NUMBERS_IN_MEMORY // columns), total)
+    chunk, filled = output.weight.new_empty(columns, size), 0
     for rows in _rows(objective, output, points):
-        waiting.append(rows)
-        count += len(rows)
-        if count >= enough:
-            yield torch.cat(waiting)
-            waiting, count = [], 0
-    if waiting:
-        yield torch.cat(waiting)
+        taken = min(size - filled, rows.shape[1])
+        chunk[:, filled : filled + taken] = rows[:, :taken]
+        filled += taken
+        if filled == size:
+            yield chunk.t()
+            filled = rows.shape[1] - taken
+            chunk[:, :filled] = rows[:, taken:]
+    if filled:
+        yield chunk[:, :filled].t()
 
 
 def _rows(objective: Objective, output: nn.Linear, points: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yield rows of the weighted Jacobian, transposed, with the residual below them: (P + 1, n)."""
     for block, place in zip(objective.blocks, points, strict=True):
         for part in place.split(objective.chunk):
             values, columns = jacobian(output, lambda b=block, p=part: objective.raw(b, p))  # type: ignore[misc]
             for value, column, factor in zip(values, columns, block.factors, strict=True):
-                yield torch.cat([column, value[None]]).t() * (factor / len(place) ** 0.5)
+                yield torch.cat([column, value[None]]).mul_(factor / len(place) ** 0.5)

@@ -14,7 +14,6 @@ from torch import Generator, Tensor
 from pinnsolve.errors import DivergenceError
 from pinnsolve.networks import Ansatz, MultilayerPerceptron
 from pinnsolve.training.objective import Objective
-from pinnsolve.training.sampling import CANDIDATES
 from pinnsolve.training.settings import TrainingSettings
 
 ROUNDING = 1e-26  # a held-out objective below this is rounding: residuals of 1e-13 of their scale
@@ -158,6 +157,7 @@ class Training:
     collocation: Sequence[Tensor] = ()
     reason: str = ""
     is_converged: bool = False
+    _working: MultilayerPerceptron | None = None
     _best: tuple[float, MultilayerPerceptron | None] = (inf, None)
 
     def __iter__(self) -> Iterator[TrainingStep]:
@@ -166,6 +166,7 @@ class Training:
         Raises:
             DivergenceError: the loss is not finite, or grew beyond all use.
         """
+        self.ansatz.network, self._working = self.working_network, None
         while self.stage_index < len(self.plan):
             stage = self.plan[self.stage_index]
             if self.used >= 1:
@@ -197,9 +198,9 @@ class Training:
         """The interior collocation points of a gradient step."""
         return self.settings.points or (1024 if len(self.objective.blocks[0].sampler.box[0]) == 1 else 4096)
 
-    def fresh_points(self, count: int, candidates: int = CANDIDATES) -> Sequence[Tensor]:
-        """Draw and return new collocation points, a share of them chosen by the residual among candidates."""
-        self.collocation = self.objective.draw(count, self.settings.adaptive, self.generator, candidates)
+    def fresh_points(self, count: int) -> Sequence[Tensor]:
+        """Draw and return new collocation points, a share of them chosen by the residual."""
+        self.collocation = self.objective.draw(count, self.settings.adaptive, self.generator)
         return self.collocation
 
     def held_out_value(self) -> float:
@@ -217,9 +218,15 @@ class Training:
         return self.is_converged
 
     def adopt_best(self) -> None:
-        """Put the network with the least held-out objective into the ansatz."""
+        """Put the network with the least held-out objective into the ansatz; training itself goes on with its own."""
+        self._working = self.working_network
         if self._best[1] is not None:
             self.ansatz.network = self._best[1]
+
+    @property
+    def working_network(self) -> MultilayerPerceptron:
+        """The network that training changes."""
+        return self._working or self.ansatz.network
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return tensors and plain values from which `restore` goes on."""

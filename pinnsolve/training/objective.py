@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 from pinnsolve.derivatives import Differentiator, Jet
 from pinnsolve.problems import Partial, Problem, Residual
 from pinnsolve.problems.formulas import Formula, numpy_functions, torch_functions
-from pinnsolve.training.sampling import CANDIDATES, Sampler, residual_weighted
+from pinnsolve.training.sampling import Sampler, residual_weighted
 
 _CACHED = 2**18  # 2 MB: larger temporaries leave the cache, and beyond 32 MB each costs fresh pages
 
@@ -60,17 +60,10 @@ class Objective:
         """The residuals' names, in the order of `residuals`."""
         return tuple(residual.name for block in self.blocks for residual in block.residuals)
 
-    def draw(self, count: int, fraction: float, generator: Generator, candidates: int = CANDIDATES) -> list[Tensor]:
-        """Return fresh points for every block: `count` in the interior, fewer on faces.
-
-        Args:
-            count: interior points.
-            fraction: share of them that follows the residual.
-            generator: source of the choice.
-            candidates: how many points each of those is chosen from.
-        """
+    def draw(self, count: int, fraction: float, generator: Generator) -> list[Tensor]:
+        """Return fresh points for every block: `count` in the interior, fewer on faces."""
         return [
-            self._interior(block, count, fraction, generator, candidates)
+            self._interior(block, count, fraction, generator)
             if block.is_interior
             else block.sampler.draw(max(count // 8, 16))
             for block in self.blocks
@@ -119,12 +112,12 @@ class Objective:
         values = (residual.square().sum() for residual in self.residuals(points))
         return dict(zip(self.names, values, strict=True))
 
-    def _interior(self, block: Block, count: int, fraction: float, generator: Generator, candidates: int) -> Tensor:
+    def _interior(self, block: Block, count: int, fraction: float, generator: Generator) -> Tensor:
         def magnitude(points: Tensor) -> Tensor:
             weighted = zip(self.values(block, points), block.factors, strict=True)
             return torch.stack([residual.square() * factor**2 for residual, factor in weighted]).sum(0).sqrt()
 
-        return residual_weighted(block.sampler, count, fraction, magnitude, generator, candidates)
+        return residual_weighted(block.sampler, count, fraction, magnitude, generator)
 
 
 def residual_scale(residual: Residual, problem: Problem, field_scales: dict[str, float]) -> float:

@@ -119,12 +119,7 @@ class Sampler:
 
 
 def residual_weighted(
-    sampler: Sampler,
-    count: int,
-    fraction: float,
-    magnitude: Callable[[Tensor], Tensor],
-    generator: Generator,
-    candidates: int = CANDIDATES,
+    sampler: Sampler, count: int, fraction: float, magnitude: Callable[[Tensor], Tensor], generator: Generator
 ) -> Tensor:
     """Return points of which a fraction is drawn in proportion to |residual| among candidates.
 
@@ -136,14 +131,13 @@ def residual_weighted(
         fraction: share of residual-weighted points, in [0, 1].
         magnitude: points (M, d) to |residual| (M,).
         generator: source of the choice, on the CPU.
-        candidates: how many points each chosen one is chosen from.
 
     Source: Wu, Zhu, Tan, Kartha, Lu (2023), Comput. Methods Appl. Mech. Eng. 403, 115671 (RAD).
     """
     chosen = min(int(fraction * count), count)
     if chosen == 0 or sampler.is_single_point:
         return sampler.draw(count)
-    drawn = sampler.draw(count - chosen + candidates * chosen)
+    drawn = sampler.draw(count - chosen + CANDIDATES * chosen)
     even, pool = drawn[: count - chosen], drawn[count - chosen :]
     weights = magnitude(pool).double().cpu()
     if not (torch.isfinite(weights).all() and weights.sum() > 0):

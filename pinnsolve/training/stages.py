@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Any
 
 from torch import Tensor
@@ -27,7 +26,6 @@ PATIENCE = 30  # rejected Levenberg-Marquardt steps in a row that mean stagnatio
 FEATURE_POINTS_PER_UNIT = 4
 POINTS_PER_UNIT = 6  # fewer, and a wide layer fits its points and not the equation between them
 SPREAD = (0.1, 0.4)  # noise of a copied unit, in standard deviations of its layer's weights
-WIDE_CANDIDATES = 3  # per point chosen by the residual: evaluating a wide layer costs as much as solving it
 SOLVES = 3  # of one wide layer, each on fresh points that follow the last residual
 FIRST_WIDTH, LAST_WIDTH = 400, 3200
 HELPFUL_WIDTH = 1600  # narrower layers may gain nothing over the trained one, and wider ones much
@@ -220,7 +218,7 @@ class WideningStage(_Stateless):
             for solve in range(SOLVES):
                 if took > training.budget.left:
                     break
-                yield _solve(training, wide, POINTS_PER_UNIT * width, 1)
+                yield _solve(training, wide, POINTS_PER_UNIT * width, 1, None if solve else small)
                 held_out = training.held_out_value()
                 if training.used >= self.until or (solve and held_out > 0.5 * reached):
                     break
@@ -256,14 +254,15 @@ class CyclingStage:
     share: float = 0.35
     goal: float = 1e-9
     name: str = "lm"
+    _turn: int = 0
+    _until: float | None = None
 
     def steps(self, training: Training) -> Iterator[StepResult]:
         """Alternate until the budget is used or the residual is rounding."""
-        for turn in count():
-            if training.is_converged:
-                return
-            self.gradient.until = training.used + self.share * (1 - training.used)
-            self.gradient.goal = self.goal * 1e-3**turn
+        while not training.is_converged:
+            if self._until is None:
+                self._until = training.used + self.share * (1 - training.used)
+            self.gradient.until, self.gradient.goal = self._until, self.goal * 1e-3**self._turn
             before = training.step
             for stage in (self.gradient, self.widening):
                 for result in stage.steps(training):
@@ -271,22 +270,40 @@ class CyclingStage:
                     yield result
             if training.step == before:
                 return
+            self._turn, self._until = self._turn + 1, None
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return the optimizer's state."""
-        return self.gradient.state()
+        """Return the optimizer's state and the turn."""
+        tensors, values = self.gradient.state()
+        return tensors, {"turn": self._turn, "until": self._until, "optimizer": values}
 
     def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Go on with gradient steps."""
-        self.gradient.restore(tensors, values)
+        """Go on with the gradient steps of this turn; a widening under way starts anew."""
+        self._turn, self._until = values["turn"], values["until"]
+        self.gradient.restore(tensors, values["optimizer"])
 
 
-def _solve(training: Training, wide: MultilayerPerceptron, rows: int, iterations: int) -> StepResult:
-    """Solve the output layer of a wide network on fresh points."""
+def _solve(
+    training: Training,
+    wide: MultilayerPerceptron,
+    rows: int,
+    iterations: int,
+    drawn_with: MultilayerPerceptron | None = None,
+) -> StepResult:
+    """Solve the output layer of a wide network on fresh points.
+
+    Args:
+        training: gives objective and points, and gets the network.
+        wide: the network; its hidden layers stay as they are.
+        rows: residuals, which are shared among the equations.
+        iterations: Gauss-Newton steps.
+        drawn_with: a network of the same values, to choose the points with at less cost.
+    """
+    count = max(rows // len(training.objective.blocks[0].residuals), 64)
+    training.ansatz.network = drawn_with or wide
+    points = training.fresh_points(count)
+    terms = training.objective.term_values(points)
     training.ansatz.network = wide
     wide.hidden.requires_grad_(False)
-    count = max(rows // len(training.objective.blocks[0].residuals), 64)
-    points = training.fresh_points(count, WIDE_CANDIDATES)
-    terms = training.objective.term_values(points)
     _, evaluations = solve_output_layer(training.objective, wide.output, points, iterations=iterations)
     return StepResult(terms, evaluations=evaluations)
