@@ -18,7 +18,7 @@ def provenance() -> dict[str, Any]:
     """Return machine, versions, date and command of this measurement."""
     import torch
 
-    from pinnsolve.solve.solution import environment
+    from pinnsolve.solving.solution import environment
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return {

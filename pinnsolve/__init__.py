@@ -15,10 +15,10 @@ __all__ = ["Problem", "Settings", "Solution", "load_problem", "solve"]
 # name: the module that holds it; loaded on first use, so that the command line starts at once
 _HOMES = {
     "Problem": "pinnsolve.problems",
-    "Settings": "pinnsolve.solve",
-    "Solution": "pinnsolve.solve",
+    "Settings": "pinnsolve.solving",
+    "Solution": "pinnsolve.solving",
     "load_problem": "pinnsolve.problems",
-    "solve": "pinnsolve.solve",
+    "solve": "pinnsolve.solving",
 }
 
 

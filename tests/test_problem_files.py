@@ -27,7 +27,7 @@ def relative_residual(problem, residual: Residual, points):
     formula = Formula(terms, [*residual.coordinates, *residual.placeholders.values()])
     values = formula(numpy_functions(), [*points.T, *(jet[partial] for partial in residual.partials)])
     size = sum(np.abs(np.broadcast_to(value, len(points))) for value in values)
-    return np.abs(residual(numpy_functions(), list(points.T), jet)).max() / size.max()
+    return np.abs(residual(numpy_functions(), list(points.T), jet)).max() / (size.max() or 1.0)
 
 
 def roundoff(problem):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ import pinnsolve
 from pinnsolve.derivatives import series
 from pinnsolve.errors import DivergenceError, ResourceError, SettingsError
 from pinnsolve.problems import problem_files
-from pinnsolve.solve import finish, prepare, resolve_settings, solve
-from pinnsolve.solve.session import taylor_fault
-from pinnsolve.solve.settings import SHORT_NAMES, all_keys, named_options, parse_assignments
+from pinnsolve.problems.problem import Reference
+from pinnsolve.solving import finish, prepare, resolve_settings, solve
+from pinnsolve.solving.session import taylor_fault
+from pinnsolve.solving.settings import SHORT_NAMES, all_keys, named_options, parse_assignments
 
 from .conftest import BURGERS
 
@@ -188,10 +190,13 @@ def test_the_smallest_runs_are_runs(problem_from, options):
 @pytest.mark.parametrize("path", problem_files(), ids=lambda path: path.stem)
 def test_every_shipped_problem_trains(path):
     """Two steps of every problem: the ansatz, the residuals and the reference fit together."""
-    session = prepare(pinnsolve.load_problem(path), resolve_settings(QUICK, {"training.steps": 2}))
+    problem = pinnsolve.load_problem(path)
+    if "chaotic" in problem.tags:  # its reference takes a minute, and stands in a test of its own
+        problem = replace(problem, reference=Reference())
+    session = prepare(problem, resolve_settings(QUICK, {"training.steps": 2}))
     first, second = session.train()
     assert second.training.loss <= first.training.loss * 10
-    assert math.isfinite(second.error)
+    assert session.reference is None or math.isfinite(second.error)
 
 
 def test_layers_of_settings_win_in_their_order():

@@ -21,7 +21,7 @@ FLOORS = {
     "training": 2,
     "evaluation": 2,
     "audit": 2,
-    "solve": 3,
+    "solving": 3,
     "runs": 4,
     "report": 5,
     "comparison": 5,

@@ -95,7 +95,7 @@ def _findings(problem: Problem, activation_name: str | None) -> list[Any]:
     from pinnsolve.networks import activation, derive_constraints
     from pinnsolve.networks.smoothness import smoothness_note
     from pinnsolve.problems.lint import Finding, lint
-    from pinnsolve.solve.settings import named_options, resolve_settings
+    from pinnsolve.solving.settings import named_options, resolve_settings
 
     found = lint(problem)
     settings = resolve_settings(problem.defaults, named_options({"activation": activation_name}))

@@ -17,7 +17,7 @@ from pinnsolve.cli.terminal import number, say, show_table
 from pinnsolve.errors import InputError
 
 if TYPE_CHECKING:
-    from pinnsolve.solve import Session
+    from pinnsolve.solving import Session
 
 MAX_GRID = 5_000_000
 

@@ -21,7 +21,7 @@ from pinnsolve.problems import Problem, load_problem
 
 if TYPE_CHECKING:
     from pinnsolve.runs import RunFolder
-    from pinnsolve.solve import Session, Settings
+    from pinnsolve.solving import Session, Settings
 
 CHECKPOINT_SECONDS = 20.0
 
@@ -38,7 +38,7 @@ class SolveRequest:
 
     def resolved(self) -> tuple[Problem, Settings]:
         """Return the problem and its settings: defaults < problem < file < --set < options."""
-        from pinnsolve.solve.settings import named_options, parse_assignments, read_settings_file, resolve_settings
+        from pinnsolve.solving.settings import named_options, parse_assignments, read_settings_file, resolve_settings
 
         problem = load_problem(self.problem, self.folder)
         file = read_settings_file(self.config) if self.config else {}
@@ -83,7 +83,7 @@ def solve_command(
     command = shlex.join(["pinnsolve", *sys.argv[1:]])
     _refuse_inconsistent(problem)
     from pinnsolve.runs import RunFolder, recording
-    from pinnsolve.solve import prepare
+    from pinnsolve.solving import prepare
 
     session = prepare(problem, settings)
     with RunFolder.create(output, problem.name, name, overwrite) as folder:
@@ -127,7 +127,7 @@ def _driven(session: Session, folder: RunFolder, command: str, *, quiet: bool) -
         DivergenceError: the loss left the finite numbers; the last finite state is saved.
     """
     from pinnsolve.runs import recording
-    from pinnsolve.solve import finish
+    from pinnsolve.solving import finish
 
     for warning in session.warnings:
         complain_softly(warning, quiet)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pinnsolve.solve import Progress
+    from pinnsolve.solving import Progress
 
 
 def plain(text: object) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import sympy
 from numpy.typing import NDArray
 
 from pinnsolve.problems import Partial, Problem
 from pinnsolve.problems.formulas import Formula, numpy_functions
+from pinnsolve.problems.problem import differentiated
 from pinnsolve.references.reference import Points, ReferenceSolution, Values
 
 _ROUNDOFF = float(np.finfo(np.float64).eps)
@@ -40,14 +40,9 @@ def exact_derivatives(
     solution the value is that of a one-sided or averaged derivative.
     """
     known = [partial for partial in partials if partial.field in problem.reference.exact]
-    formula = Formula([_differentiated(problem, partial) for partial in known], problem.symbols)
+    exact, symbols = problem.reference.exact, problem.symbols
+    formula = Formula([differentiated(exact[partial.field], partial, symbols) for partial in known], symbols)
     return dict(zip(known, _evaluated(formula, np.asarray(points, dtype=np.float64)), strict=True))
-
-
-def _differentiated(problem: Problem, partial: Partial) -> sympy.Expr:
-    steps = [pair for pair in zip(problem.symbols, partial.orders, strict=True) if pair[1]]
-    expression = problem.reference.exact[partial.field]
-    return sympy.diff(expression, *steps) if steps else expression
 
 
 def _evaluated(formula: Formula, points: Points) -> list[NDArray[np.float64]]:

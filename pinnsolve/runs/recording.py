@@ -15,10 +15,10 @@ from pinnsolve.problems import Problem
 from pinnsolve.problems.loading import parse_problem
 from pinnsolve.runs.checkpoints import load_newest, save_checkpoint
 from pinnsolve.runs.folder import RunFolder
-from pinnsolve.solve.settings import Settings, resolve_settings
+from pinnsolve.solving.settings import Settings, resolve_settings
 
 if TYPE_CHECKING:
-    from pinnsolve.solve import Session, Solution
+    from pinnsolve.solving import Session, Solution
 
 
 def begin(folder: RunFolder, problem: Problem, settings: Settings, command: str) -> None:
@@ -97,7 +97,7 @@ def load_session(folder: RunFolder, changes: Mapping[str, Any] | None = None) ->
     Raises:
         RunFolderError: no checkpoint can be used, or it does not fit the settings.
     """
-    from pinnsolve.solve import prepare
+    from pinnsolve.solving import prepare
 
     newest = load_newest(folder)
     if newest.settings_digest != folder.settings_digest():

@@ -123,7 +123,8 @@ class Budget:
 
     def used(self, step: int) -> float:
         """Return the share of the budget that is used, in time or in steps, whichever is more."""
-        return max(self.elapsed / self.seconds, step / self.steps if self.steps else 0.0)
+        by_steps = 0.0 if self.steps is None else step / self.steps if self.steps else 1.0
+        return max(self.elapsed / self.seconds, by_steps)
 
 
 @dataclass

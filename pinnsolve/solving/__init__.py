@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from pinnsolve.problems import Problem, load_problem
-from pinnsolve.solve.session import Progress, Session, prepare
-from pinnsolve.solve.settings import Settings, named_options, resolve_settings
-from pinnsolve.solve.solution import Solution, finish
+from pinnsolve.solving.session import Progress, Session, prepare
+from pinnsolve.solving.settings import Settings, named_options, resolve_settings
+from pinnsolve.solving.solution import Solution, finish
 
 __all__ = [
     "Progress",

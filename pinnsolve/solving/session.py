@@ -27,7 +27,7 @@ from pinnsolve.networks import (
 from pinnsolve.networks.smoothness import smoothness_note
 from pinnsolve.problems import Problem
 from pinnsolve.references import ReferenceSolution, find_reference
-from pinnsolve.solve.settings import Settings
+from pinnsolve.solving.settings import Settings
 from pinnsolve.training import Budget, Training, TrainingStep, build_objective, make_plan
 from pinnsolve.training.loop import below
 from pinnsolve.training.sampling import Sampler

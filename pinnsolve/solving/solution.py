@@ -17,8 +17,8 @@ from pinnsolve.derivatives import Differentiator, exact
 from pinnsolve.evaluation import Evaluation, FieldAccuracy, evaluate, field_values
 from pinnsolve.networks import Ansatz
 from pinnsolve.problems import Problem
-from pinnsolve.solve.session import Progress, Session
-from pinnsolve.solve.settings import Settings
+from pinnsolve.solving.session import Progress, Session
+from pinnsolve.solving.settings import Settings
 
 LOW_LOSS = 0.1  # √loss below this share of the error makes a wrong answer look right
 WRONG = 0.02  # relative error from which an answer is called wrong
