@@ -46,7 +46,8 @@ def audit_command(run: str, outputs: Path, json: bool) -> None:
     solution = session.problem.reference.exact
     known = set(solution) == set(session.problem.field_names)
     oracle = exact(solution, session.problem.symbols) if known else None
-    result = audit(session.problem, session.ansatz, exact=oracle, points=session.settings.audit.points)
+    points = session.settings.audit.count(sum(session.ansatz.network.widths))
+    result = audit(session.problem, session.ansatz, exact=oracle, points=points)
     if json:
         say(json_text.dumps([asdict(row) for row in result.summary], indent=1, default=str))
         return

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pinnsolve.derivatives import Differentiator
 from pinnsolve.evaluation.points import EvaluationPoints, batches, evaluation_points, scattered_points
+from pinnsolve.networks import points_at_once
 from pinnsolve.problems import Problem, Residual
 from pinnsolve.problems.formulas import torch_functions
 from pinnsolve.references import ReferenceSolution
@@ -105,7 +106,7 @@ def field_values(ansatz: nn.Module, points: NDArray[np.float64]) -> dict[str, ND
     """Return each field at points (N, d), (N,), in float64 whatever the network's precision."""
     parts: dict[str, list[NDArray[np.float64]]] = {}
     with torch.no_grad():
-        for batch in batches(points):
+        for batch in batches(points, points_at_once(ansatz)):
             for name, value in ansatz(_tensor(batch, ansatz)).items():
                 parts.setdefault(name, []).append(value.double().cpu().numpy())
     return {name: np.concatenate(values) for name, values in parts.items()}
@@ -130,7 +131,7 @@ def _residual_values(
     partials = tuple(sorted({partial for residual in residuals for partial in residual.partials}))
     parts: dict[str, list[NDArray[np.float64]]] = {residual.name: [] for residual in residuals}
     with torch.no_grad():
-        for batch in batches(points):
+        for batch in batches(points, points_at_once(ansatz)):
             jet = differentiator(ansatz, _tensor(batch, ansatz), partials)
             for residual in residuals:
                 parts[residual.name].append(residual(torch_functions(), jet.columns, jet).double().cpu().numpy())

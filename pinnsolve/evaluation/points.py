@@ -53,7 +53,7 @@ def scattered_points(problem: Problem, count: int, seed: int = _EVALUATION_SEED)
     return lower + (upper - lower) * unit
 
 
-def batches(points: NDArray[np.float64], size: int = 16_384) -> Iterator[NDArray[np.float64]]:
+def batches(points: NDArray[np.float64], size: int) -> Iterator[NDArray[np.float64]]:
     """Yield consecutive parts of the points, so that memory stays bounded."""
     for start in range(0, len(points), size):
         yield points[start : start + size]

@@ -1,7 +1,7 @@
 """Networks: activations, architectures, and the trial solution with conditions built in."""
 
 from pinnsolve.networks.activations import Activation, activation, activation_names
-from pinnsolve.networks.ansatz import Ansatz, InputFeatures, output_scales
+from pinnsolve.networks.ansatz import Ansatz, InputFeatures, output_scales, points_at_once
 from pinnsolve.networks.constraints import Constraints, derive_constraints
 from pinnsolve.networks.multilayer import INITIALIZATIONS, MultilayerPerceptron
 
@@ -16,4 +16,5 @@ __all__ = [
     "activation_names",
     "derive_constraints",
     "output_scales",
+    "points_at_once",
 ]

@@ -128,6 +128,15 @@ def _kept_in_range(value: Any, field: Field) -> Any:
     return _SIGMOID(value) * (upper - lower) + lower
 
 
+_CACHED = 2**18  # 2 MB: larger temporaries leave the cache, and beyond 32 MB each costs fresh pages
+
+
+def points_at_once(module: nn.Module) -> int:
+    """Return how many points to evaluate at once: as many as keep one channel of the widest layer in the cache."""
+    widest = max((parameter.shape[0] for parameter in module.parameters()), default=1)
+    return max(_CACHED // widest, 32)
+
+
 def output_scales(problem: Problem) -> list[float]:
     """Return the factor of the network's output per field, from the size of the conditions' data.
 

@@ -5,6 +5,7 @@ Built-in defaults < `[solve]` of the problem < a configuration file < `--set` < 
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -36,13 +37,18 @@ class AuditSettings(BaseModel):
 
     Attributes:
         enabled: whether it runs.
-        points: how many fixed points the sources are compared on.
+        points: how many fixed points the sources are compared on; None for 1,024 and fewer (64 at least)
+            on networks of more than 60 hidden units, in inverse proportion.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     enabled: bool = True
-    points: Annotated[int, Field(ge=16, le=2**20)] = 1024
+    points: Annotated[int, Field(ge=16, le=2**20)] | None = None
+
+    def count(self, units: int) -> int:
+        """Return the number of points for a network with so many hidden units."""
+        return self.points or max(64, min(1024, 2 ** int(math.log2(1024 * 60 / units))))
 
 
 class Settings(BaseModel):

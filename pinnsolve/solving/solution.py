@@ -172,7 +172,7 @@ def finish(session: Session, status: str = "finished") -> Solution:
         oracle = exact(problem.reference.exact, problem.symbols)
     report = None
     if session.settings.audit.enabled:
-        report = audit(problem, ansatz, exact=oracle, points=session.settings.audit.points)
+        report = audit(problem, ansatz, exact=oracle, points=session.settings.audit.count(sum(ansatz.network.widths)))
     collocation = session.training.collocation
     interior = collocation[0].double().cpu().numpy() if collocation else np.empty((0, len(problem.coordinates)))
     return Solution(

@@ -118,13 +118,18 @@ class Budget:
 
     @property
     def left(self) -> float:
-        """Seconds that are left."""
-        return max(self.seconds - self.elapsed, 0.0)
+        """Seconds to plan with: no end to them if steps are counted, so that the plan does not depend on the clock."""
+        return inf if self.steps is not None else max(self.seconds - self.elapsed, 0.0)
 
     def used(self, step: int) -> float:
-        """Return the share of the budget that is used, in time or in steps, whichever is more."""
-        by_steps = 0.0 if self.steps is None else step / self.steps if self.steps else 1.0
-        return max(self.elapsed / self.seconds, by_steps)
+        """Return the share of the budget that is used: of the steps if they are limited, else of the time."""
+        if self.steps is not None:
+            return step / self.steps if self.steps else 1.0
+        return self.elapsed / self.seconds
+
+    def is_exhausted(self, step: int) -> bool:
+        """Return whether the steps or the time are used up."""
+        return self.used(step) >= 1 or self.elapsed >= self.seconds
 
 
 @dataclass
@@ -144,6 +149,7 @@ class Training:
         collocation: the points of the last step, one tensor per block.
         reason: why training ended; empty while it goes on.
         is_converged: whether the residual has met its rounding.
+        last_held_out: the objective on the held-out points after the last recorded step.
     """
 
     ansatz: Ansatz
@@ -158,6 +164,7 @@ class Training:
     collocation: Sequence[Tensor] = ()
     reason: str = ""
     is_converged: bool = False
+    last_held_out: float = inf
     _working: MultilayerPerceptron | None = None
     _best: tuple[float, MultilayerPerceptron | None] = (inf, None)
 
@@ -170,13 +177,13 @@ class Training:
         self.ansatz.network, self._working = self.working_network, None
         while self.stage_index < len(self.plan):
             stage = self.plan[self.stage_index]
-            if self.used >= 1:
+            if self.budget.is_exhausted(self.step):
                 break
             for result in stage.steps(self):
                 self.step += 1
                 self._check(result)
                 yield self._noted(stage, result)
-                if self.used >= 1:
+                if self.budget.is_exhausted(self.step):
                     break
             else:
                 self.stage_index += 1
@@ -188,11 +195,6 @@ class Training:
     def used(self) -> float:
         """The share of the budget that is used."""
         return self.budget.used(self.step)
-
-    @property
-    def best_held_out(self) -> float:
-        """The least objective that any network so far had on the held-out points."""
-        return self._best[0]
 
     @property
     def point_count(self) -> int:
@@ -267,6 +269,7 @@ class Training:
     def _noted(self, stage: Stage, result: StepResult) -> TrainingStep:
         """Return the record of a step, and remember its network if it is the best so far."""
         held_out = self.held_out_value() if result.recorded else None
+        self.last_held_out = self.last_held_out if held_out is None else held_out
         if held_out is not None and held_out < self._best[0]:
             self._best = held_out, deepcopy(self.ansatz.network)
         return TrainingStep(

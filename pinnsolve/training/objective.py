@@ -12,11 +12,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from pinnsolve.derivatives import Differentiator, Jet
+from pinnsolve.networks import points_at_once
 from pinnsolve.problems import Partial, Problem, Residual
 from pinnsolve.problems.formulas import Formula, numpy_functions, torch_functions
 from pinnsolve.training.sampling import Sampler, residual_weighted
-
-_CACHED = 2**18  # 2 MB: larger temporaries leave the cache, and beyond 32 MB each costs fresh pages
 
 
 @dataclass(frozen=True)
@@ -95,9 +94,8 @@ class Objective:
 
     @property
     def chunk(self) -> int:
-        """Points for which one channel of the widest layer has `_CACHED` numbers."""
-        widest = max(parameter.shape[0] for parameter in self.fields.parameters())
-        return max(_CACHED // widest, 32)
+        """Points that are evaluated at once without a graph."""
+        return points_at_once(self.fields)
 
     def residuals(self, points: Sequence[Tensor]) -> list[Tensor]:
         """Return weighted residuals, one (N_k,) per name, whose squares sum to the objective."""

@@ -56,14 +56,15 @@ class GradientStage:
         optimizer = self._started()
         self.name = optimizer.name
         every = training.settings.resample or optimizer.resample
-        rejected = 0
-        while training.used < self.until and rejected < PATIENCE and training.best_held_out > self.goal:
+        rejected, held_out = 0, float("inf")  # of this network: a wide one may have left much less
+        while training.used < self.until and rejected < PATIENCE and held_out > self.goal:
             if not training.collocation or training.step % every == 0:
                 training.fresh_points(training.point_count)
             result = optimizer.step(training.collocation, training.step + 1)
             self._check_growth(result.loss)
             rejected = 0 if result.accepted else rejected + 1
             yield result
+            held_out = training.last_held_out
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the optimizer's state."""
