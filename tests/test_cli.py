@@ -265,3 +265,14 @@ def test_show_list_activations_and_doctor(place):
 def test_debug_shows_the_traceback(place):
     done = _run(place, "--debug", "solve", "logisitc")
     assert "Traceback" in done.stderr
+
+
+def test_a_step_that_outlasts_a_signal_is_abandoned():
+    from pinnsolve.cli.solving import Signals, StepAbandoned
+
+    before = signal.getsignal(signal.SIGTERM)
+    with Signals() as signals, pytest.raises(StepAbandoned):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30)
+    assert signals.received == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == before

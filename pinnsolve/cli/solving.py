@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pinnsolve.solving import Session, Settings
 
 CHECKPOINT_SECONDS = 20.0
+STEP_PATIENCE = 1.0  # seconds that a step may still take after a signal
 
 
 @dataclass(frozen=True)
@@ -46,26 +47,59 @@ class SolveRequest:
         return problem, resolve_settings(problem.defaults, file, parse_assignments(self.assignments), options)
 
 
+class StepAbandoned(BaseException):
+    """A signal came, and the step under way takes too long to wait for."""
+
+
 @dataclass
 class Signals:
-    """Remembers the first SIGINT or SIGTERM, so that training can end at a step; a second SIGINT ends at once."""
+    """Remembers the first SIGINT or SIGTERM, so that training can end at a step; a second SIGINT ends at once.
+
+    A step that goes on for more than a second after the signal (wide least squares take many) is
+    abandoned: `StepAbandoned` is raised in it.
+    """
 
     received: int | None = None
     _previous: dict[int, Any] = field(default_factory=dict)
 
     def __enter__(self) -> Signals:
-        for number_ in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number_] = signal.signal(number_, self._note)
+        handlers = {signal.SIGINT: self._note, signal.SIGTERM: self._note, signal.SIGALRM: self._abandon}
+        for number_, handler in handlers.items():
+            self._previous[number_] = signal.signal(number_, handler)
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.settle()
         for number_, handler in self._previous.items():
             signal.signal(number_, handler)
+
+    def settle(self) -> None:
+        """Abandon nothing any more: training has ended."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _note(self, number_: int, _: FrameType | None) -> None:
         if self.received is not None and number_ == signal.SIGINT:
             os._exit(128 + number_)
         self.received = number_
+        signal.setitimer(signal.ITIMER_REAL, STEP_PATIENCE)
+
+    def _abandon(self, _: int, frame: FrameType | None) -> None:
+        raise StepAbandoned
+
+
+@dataclass
+class Snapshots:
+    """The state of training after the last whole step, from which a checkpoint can be written at any time."""
+
+    session: Session
+    step: int = 0
+    state: tuple[dict[str, Any], dict[str, Any]] | None = None
+
+    def take(self) -> None:
+        """Copy the state as it is now."""
+        tensors, values = self.session.state()
+        state = {name: tensor.detach().clone() for name, tensor in tensors.items()}, values
+        self.step, self.state = self.session.training.step, state
 
 
 def solve_command(
@@ -132,16 +166,22 @@ def _driven(session: Session, folder: RunFolder, command: str, *, quiet: bool) -
     for warning in session.warnings:
         complain_softly(warning, quiet)
     fault: DivergenceError | None = None
+    snapshots = Snapshots(session)
+    snapshots.take()
     with Signals() as signals:
         try:
-            _train(session, folder, signals, quiet=quiet)
+            _train(session, folder, signals, snapshots, quiet=quiet)
         except DivergenceError as error:
             fault = error
-        _save_checkpoint(session, folder, quiet)
+            snapshots.take()  # the network is back at its last finite state
+        except StepAbandoned:
+            session.training.reason = "signal"
+        signals.settle()
+        _save_checkpoint(snapshots, folder, quiet)
         if signals.received is not None:
-            _record_interruption(session, folder, command)
+            _record_interruption(session, snapshots.step, folder, command)
             again = f"pinnsolve resume {shlex.quote(str(folder.path))}"
-            raise Stopped(f"stopped at step {session.training.step}; go on with: {again}", signals.received)
+            raise Stopped(f"stopped at step {snapshots.step}; go on with: {again}", signals.received)
     metrics = recording.record(folder, finish(session, "diverged" if fault else "finished"), command)
     with _warned("the report", quiet):
         from pinnsolve.report import build_report
@@ -152,28 +192,31 @@ def _driven(session: Session, folder: RunFolder, command: str, *, quiet: bool) -
     return metrics
 
 
-def _train(session: Session, folder: RunFolder, signals: Signals, *, quiet: bool) -> None:
+def _train(session: Session, folder: RunFolder, signals: Signals, snapshots: Snapshots, *, quiet: bool) -> None:
     saved = time.monotonic()
     with progress_bar(session.settings.time_limit, session.settings.training.steps, quiet=quiet) as show:
         for progress in session.train():
+            snapshots.take()
             folder.append_history(progress.row())
             show(progress)
             if signals.received is not None:
                 session.training.reason = "signal"
                 return
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                _save_checkpoint(session, folder, quiet)
+                _save_checkpoint(snapshots, folder, quiet)
                 saved = time.monotonic()
+    snapshots.take()
 
 
-def _save_checkpoint(session: Session, folder: RunFolder, quiet: bool) -> None:
-    from pinnsolve.runs import recording
+def _save_checkpoint(snapshots: Snapshots, folder: RunFolder, quiet: bool) -> None:
+    from pinnsolve.runs import save_checkpoint
 
+    assert snapshots.state is not None
     with _warned("the checkpoint", quiet):
-        recording.checkpoint(folder, session)
+        save_checkpoint(folder, snapshots.step, *snapshots.state)
 
 
-def _record_interruption(session: Session, folder: RunFolder, command: str) -> None:
+def _record_interruption(session: Session, step: int, folder: RunFolder, command: str) -> None:
     """Write the metrics of a run that can go on; nothing is evaluated, since the user wants to leave."""
     folder.write_metrics(
         {
@@ -184,7 +227,7 @@ def _record_interruption(session: Session, folder: RunFolder, command: str) -> N
             "title": session.problem.title,
             "settings": session.settings.nested(),
             "seconds": session.seconds,
-            "steps": session.training.step,
+            "steps": step,
             "parameters": session.parameters,
             "residual_evaluations": session.residual_evaluations,
             "fields": {},

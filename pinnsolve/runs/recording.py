@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pinnsolve.errors import RunFolderError, SettingsError
 from pinnsolve.problems import Problem
 from pinnsolve.problems.loading import parse_problem
-from pinnsolve.runs.checkpoints import load_newest, save_checkpoint
+from pinnsolve.runs.checkpoints import load_newest
 from pinnsolve.runs.folder import RunFolder
 from pinnsolve.solving.settings import Settings, resolve_settings
 
@@ -26,12 +26,6 @@ def begin(folder: RunFolder, problem: Problem, settings: Settings, command: str)
     about = {"name": problem.name, "sha256": problem.digest, "command": command}
     folder.write_settings({**settings.nested(), "problem": about})
     folder.write_problem(problem.text)
-
-
-def checkpoint(folder: RunFolder, session: Session) -> None:
-    """Save the state of training."""
-    tensors, values = session.state()
-    save_checkpoint(folder, session.training.step, tensors, values)
 
 
 def record(folder: RunFolder, solution: Solution, command: str) -> dict[str, Any]:
