@@ -270,9 +270,12 @@ def test_debug_shows_the_traceback(place):
 def test_a_step_that_outlasts_a_signal_is_abandoned():
     from pinnsolve.cli.solving import Signals, StepAbandoned
 
-    before = signal.getsignal(signal.SIGTERM)
-    with Signals() as signals, pytest.raises(StepAbandoned):
+    def long_step() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(30)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with Signals() as signals, pytest.raises(StepAbandoned):
+        long_step()
     assert signals.received == signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) == before
