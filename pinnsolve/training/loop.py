@@ -25,7 +25,7 @@ class StepResult:
     """What one step of a stage did.
 
     Attributes:
-        terms: each residual's share of the loss before the step.
+        terms: each residual's share of the loss on the step's points: before a gradient step, after a solve.
         damping: λ of Levenberg-Marquardt, None elsewhere.
         evaluations: residuals evaluated at points, forward passes counted once.
         accepted: whether the parameters changed.
@@ -40,7 +40,7 @@ class StepResult:
 
     @property
     def loss(self) -> float:
-        """The objective before the step."""
+        """The objective on the step's points."""
         return sum(self.terms.values())
 
 
@@ -51,7 +51,7 @@ class TrainingStep:
     Attributes:
         step: its number, from 1.
         stage: the stage's name.
-        loss: the objective on the step's points, before the step.
+        loss: the objective on the step's points, before a gradient step or after a solve.
         held_out: the objective after the step on points that training never uses; None if not measured.
         terms: each residual's share of the loss.
         damping: λ of Levenberg-Marquardt, else None.

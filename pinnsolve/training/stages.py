@@ -303,8 +303,7 @@ def _solve(
     count = max(rows // len(training.objective.blocks[0].residuals), 64)
     training.ansatz.network = drawn_with or wide
     points = training.fresh_points(count)
-    terms = training.objective.term_values(points)
     training.ansatz.network = wide
     wide.hidden.requires_grad_(False)
     _, evaluations = solve_output_layer(training.objective, wide.output, points, iterations=iterations)
-    return StepResult(terms, evaluations=evaluations)
+    return StepResult(training.objective.term_values(points), evaluations=evaluations)
