@@ -24,6 +24,8 @@ from pinnsolve.training.optimizers import Optimizer
 GROWTH = 1e6  # a loss this many times the best one has diverged
 PATIENCE = 30  # rejected Levenberg-Marquardt steps in a row that mean stagnation
 FEATURE_POINTS_PER_UNIT = 4
+UNTRAINED = 1e-3  # above this held-out objective features are not worth widening yet,
+UNTRAINED_SHARE = 0.75  # and gradient steps may go on to this share of the budget
 POINTS_PER_UNIT = 6  # fewer, and a wide layer fits its points and not the equation between them
 SPREAD = (0.1, 0.4)  # noise of a copied unit, in standard deviations of its layer's weights
 SOLVES = 3  # of one wide layer, each on fresh points that follow the last residual
@@ -57,7 +59,9 @@ class GradientStage:
         self.name = optimizer.name
         every = training.settings.resample or optimizer.resample
         rejected, held_out = 0, float("inf")  # of this network: a wide one may have left much less
-        while training.used < self.until and rejected < PATIENCE and held_out > self.goal:
+        while rejected < PATIENCE and held_out > self.goal:
+            if training.used >= (self.until if held_out < UNTRAINED else max(self.until, UNTRAINED_SHARE)):
+                break
             if not training.collocation or training.step % every == 0:
                 training.fresh_points(training.point_count)
             result = optimizer.step(training.collocation, training.step + 1)
