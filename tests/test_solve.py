@@ -136,6 +136,32 @@ def test_a_resumed_session_goes_on_bit_for_bit(problem_from, optimizer):
         assert torch.equal(tensor, second.ansatz.state_dict()[name]), name
 
 
+@pytest.mark.parametrize("stage", ["features", "widen"])
+def test_a_session_stopped_in_a_wide_stage_goes_on_with_its_small_network(problem_from, stage):
+    """The wide network is left behind: gradient steps on its thousands of units would not fit in memory."""
+    equation = "-u" if stage == "features" else "u*(1 - u)"
+    problem = problem_from(LOGISTIC.replace("u*(1 - u)", equation).split("[reference]")[0])
+    settings = resolve_settings(QUICK, {"training.optimizer": "auto", "training.steps": 10})
+    first = prepare(problem, settings)
+    for progress in first.train():
+        if progress.training.stage == stage:
+            break
+    assert max(first.ansatz.network.widths) >= 400
+    second = prepare(problem, settings)
+    second.restore(first.training.step, *first.state())
+    assert second.training.trained.widths == [8, 8]
+    list(second.train())
+    assert second.training.step == 10
+
+
+def test_random_features_keep_the_alpha_of_the_settings(problem_from):
+    problem = problem_from(LOGISTIC.replace("u*(1 - u)", "-u").split("[reference]")[0])
+    options = {"training.optimizer": "least-squares", "training.steps": 1, "network.alpha": 0.5}
+    session = prepare(problem, resolve_settings(QUICK, options, {"network.activation": "elu"}))
+    list(session.train())
+    assert session.ansatz.network.activation.alpha == 0.5
+
+
 def test_divergence_keeps_the_last_finite_state(problem_from):
     options = {"training.optimizer": "adam", "training.learning_rate": 1e5, "training.steps": 500}
     session = prepare(problem_from(LOGISTIC), resolve_settings(QUICK, options))

@@ -37,17 +37,10 @@ class PredictRequest:
 
 def audit_command(run: str, outputs: Path, json: bool) -> None:
     """Audit a finished run and print every row of the summary."""
-    from pinnsolve.audit import audit
-    from pinnsolve.derivatives import exact
     from pinnsolve.runs import RunFolder, recording
+    from pinnsolve.solving import audited
 
-    folder = RunFolder.open(recording.run_path(run, outputs))
-    session = recording.load_trained(folder)
-    solution = session.problem.reference.exact
-    known = set(solution) == set(session.problem.field_names)
-    oracle = exact(solution, session.problem.symbols) if known else None
-    points = session.settings.audit.count(sum(session.ansatz.network.widths))
-    result = audit(session.problem, session.ansatz, exact=oracle, points=points)
+    result = audited(recording.load_trained(RunFolder.open(recording.run_path(run, outputs))))
     if json:
         say(json_text.dumps([asdict(row) for row in result.summary], indent=1, default=str))
         return

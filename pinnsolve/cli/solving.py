@@ -165,6 +165,8 @@ def _driven(session: Session, folder: RunFolder, command: str, *, quiet: bool) -
 
     for warning in session.warnings:
         complain_softly(warning, quiet)
+    if not quiet:
+        say(f"plan: {session.plan_reason}", stderr=True)
     fault: DivergenceError | None = None
     snapshots = Snapshots(session)
     snapshots.take()

@@ -8,13 +8,14 @@ from typing import Any
 from pinnsolve.problems import Problem, load_problem
 from pinnsolve.solving.session import Progress, Session, prepare
 from pinnsolve.solving.settings import Settings, named_options, resolve_settings
-from pinnsolve.solving.solution import Solution, finish
+from pinnsolve.solving.solution import Solution, audited, finish
 
 __all__ = [
     "Progress",
     "Session",
     "Settings",
     "Solution",
+    "audited",
     "finish",
     "named_options",
     "prepare",

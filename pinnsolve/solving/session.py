@@ -123,7 +123,7 @@ class Session:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return tensors and plain values from which `restore` goes on, bit for bit."""
-        network = self.training.working_network
+        network = self.training.trained
         tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
         own, values = self.training.state()
         tensors |= {f"training.{name}": value for name, value in own.items()}
@@ -138,7 +138,7 @@ class Session:
         moved = {name: tensor.to(self.device) for name, tensor in tensors.items()}
         network = self.ansatz.network.described(values["network"])
         network.load_state_dict(below("network.", moved))
-        self.ansatz.network = network
+        self.ansatz.network = self.training.trained = network
         self.training.restore(step, below("training.", moved), values["training"])
         self.seconds = self.training.budget.spent
         self.residual_evaluations = int(values["residual_evaluations"])

@@ -167,12 +167,7 @@ class Solution:
 def finish(session: Session, status: str = "finished") -> Solution:
     """Return the solution of a trained session: evaluated against the reference, its derivatives audited."""
     problem, ansatz = session.problem, session.ansatz
-    oracle = None
-    if set(problem.reference.exact) == set(problem.field_names):
-        oracle = exact(problem.reference.exact, problem.symbols)
-    report = None
-    if session.settings.audit.enabled:
-        report = audit(problem, ansatz, exact=oracle, points=session.settings.audit.count(sum(ansatz.network.widths)))
+    report = audited(session) if session.settings.audit.enabled else None
     collocation = session.training.collocation
     interior = collocation[0].double().cpu().numpy() if collocation else np.empty((0, len(problem.coordinates)))
     return Solution(
@@ -192,6 +187,14 @@ def finish(session: Session, status: str = "finished") -> Solution:
         reference_seconds=session.reference.seconds if session.reference is not None else None,
         collocation=interior,
     )
+
+
+def audited(session: Session) -> DerivativeAudit:
+    """Return the derivative audit of a session's solution, against the exact solution where all of it is known."""
+    problem, ansatz = session.problem, session.ansatz
+    known = set(problem.reference.exact) == set(problem.field_names)
+    oracle = exact(problem.reference.exact, problem.symbols) if known else None
+    return audit(problem, ansatz, exact=oracle, points=session.settings.audit.count(sum(ansatz.network.widths)))
 
 
 def environment(device: torch.device) -> dict[str, Any]:

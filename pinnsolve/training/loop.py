@@ -149,6 +149,7 @@ class Training:
         collocation: the points of the last step, one tensor per block.
         reason: why training ended; empty while it goes on.
         is_converged: whether the residual has met its rounding.
+        trained: the network that gradient steps train; others stand in the ansatz for a stage only.
         last_held_out: the objective on the held-out points after the last recorded step.
     """
 
@@ -165,8 +166,10 @@ class Training:
     reason: str = ""
     is_converged: bool = False
     last_held_out: float = inf
-    _working: MultilayerPerceptron | None = None
     _best: tuple[float, MultilayerPerceptron | None] = (inf, None)
+
+    def __post_init__(self) -> None:
+        self.trained: MultilayerPerceptron = self.ansatz.network
 
     def __iter__(self) -> Iterator[TrainingStep]:
         """Train: yield after every step, until the budget is used or every stage has ended.
@@ -174,7 +177,7 @@ class Training:
         Raises:
             DivergenceError: the loss is not finite, or grew beyond all use.
         """
-        self.ansatz.network, self._working = self.working_network, None
+        self.ansatz.network = self.trained
         while self.stage_index < len(self.plan):
             stage = self.plan[self.stage_index]
             if self.budget.is_exhausted(self.step):
@@ -221,15 +224,9 @@ class Training:
         return self.is_converged
 
     def adopt_best(self) -> None:
-        """Put the network with the least held-out objective into the ansatz; training itself goes on with its own."""
-        self._working = self.working_network
+        """Put the network with the least held-out objective into the ansatz; training would go on with its own."""
         if self._best[1] is not None:
             self.ansatz.network = self._best[1]
-
-    @property
-    def working_network(self) -> MultilayerPerceptron:
-        """The network that training changes."""
-        return self._working or self.ansatz.network
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return tensors and plain values from which `restore` goes on."""

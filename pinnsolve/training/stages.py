@@ -130,19 +130,19 @@ class RandomFeatureStage(_Stateless):
 
     def steps(self, training: Training) -> Iterator[StepResult]:
         """Try widths from small to large; yield after every solve; leave the small network in place at the end."""
-        small = training.ansatz.network
         width, before = FIRST_WIDTH, float("inf")
         while width <= LAST_WIDTH and training.used < self._limit:
             reached = float("inf")
             for trial in self._trials(width):
-                yield self._solved(training, small, width, trial)
+                yield self._solved(training, width, trial)
+                self._judge(trial, training.last_held_out)
                 reached = min(reached, trial.held_out)
                 if training.used >= self._limit or training.budget.left < self._longest:
                     break
             if training.converged(before, reached):
                 break
             width, before = 2 * width, reached
-        training.ansatz.network = small
+        training.ansatz.network = training.trained
 
     def _trials(self, width: int) -> Iterator[_Trial]:
         """Yield what to try at one width.
@@ -185,18 +185,22 @@ class RandomFeatureStage(_Stateless):
                 scales[axis] *= factor
                 yield _Trial(start.activation, tuple(scales))
 
-    def _solved(self, training: Training, small: MultilayerPerceptron, width: int, trial: _Trial) -> StepResult:
+    def _judge(self, trial: _Trial, held_out: float) -> None:
+        trial.held_out = held_out
+        if held_out < self._best.held_out:
+            self._best = trial
+
+    def _solved(self, training: Training, width: int, trial: _Trial) -> StepResult:
+        small = training.trained
         scales = [0.0] * small.inputs
         for columns, scale in zip(self.groups, trial.scales, strict=True):
             for column in columns:
                 scales[column] = scale
-        wide = random_features(small, width, scales, training.generator, activation(trial.activation))
+        phi = activation(trial.activation, small.activation.alpha)
+        wide = random_features(small, width, scales, training.generator, phi)
         started = training.budget.elapsed
         result = _solve(training, wide, FEATURE_POINTS_PER_UNIT * width, 1 if self.is_linear else 8)
-        trial.held_out = training.held_out_value()
         self._longest = max(self._longest, training.budget.elapsed - started)
-        if trial.held_out < self._best.held_out:
-            self._best = trial
         return result
 
 
@@ -205,7 +209,6 @@ class WideningStage(_Stateless):
     """Perturbed copies of the last hidden layer's units, output layer by least squares; wider while that helps.
 
     Attributes:
-        iterations: Gauss-Newton steps on one set of points.
         until: share of the budget at which the stage ends.
     """
 
@@ -214,8 +217,8 @@ class WideningStage(_Stateless):
     _first: int = FIRST_WIDTH
 
     def steps(self, training: Training) -> Iterator[StepResult]:
-        """Widen the best small network; yield after every solve; leave the small network in place at the end."""
-        small = training.ansatz.network
+        """Widen the trained network; yield after every solve; leave the trained network in place at the end."""
+        small = training.trained
         width, before = self._first, training.held_out_value()
         while width <= LAST_WIDTH and training.used < self.until:
             started, reached, took = training.budget.elapsed, float("inf"), 0.0
@@ -224,7 +227,7 @@ class WideningStage(_Stateless):
                 if took > training.budget.left:
                     break
                 yield _solve(training, wide, POINTS_PER_UNIT * width, 1, None if solve else small)
-                held_out = training.held_out_value()
+                held_out = training.last_held_out
                 if training.used >= self.until or (solve and held_out > 0.5 * reached):
                     break
                 reached = min(reached, held_out)
