@@ -21,8 +21,8 @@ from pinnsolve.problems import Problem
 from pinnsolve.training import Budget, Objective, Training, TrainingSettings, build_objective, make_plan
 from pinnsolve.training.jacobian import generic_jacobian, gram, jacobian
 from pinnsolve.training.least_squares import least_squares
+from pinnsolve.training.levenberg_marquardt import LevenbergMarquardt
 from pinnsolve.training.objective import residual_scale
-from pinnsolve.training.optimizers import LevenbergMarquardt
 from pinnsolve.training.sampling import Sampler, SobolStream, residual_weighted
 
 from .conftest import BURGERS

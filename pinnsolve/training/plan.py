@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pinnsolve.errors import SettingsError
 from pinnsolve.networks import Ansatz
 from pinnsolve.problems import Problem
+from pinnsolve.training.first_order import FirstOrder
+from pinnsolve.training.levenberg_marquardt import LevenbergMarquardt
 from pinnsolve.training.loop import Stage
 from pinnsolve.training.objective import Objective
-from pinnsolve.training.optimizers import FirstOrder, LevenbergMarquardt, Optimizer
+from pinnsolve.training.optimizers import Optimizer
 from pinnsolve.training.settings import TrainingSettings
 from pinnsolve.training.stages import CyclingStage, GradientStage, RandomFeatureStage, WideningStage
 
