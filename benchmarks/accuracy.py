@@ -1,25 +1,32 @@
-"""Accuracy of `pinnsolve solve NAME` with nothing but a time limit, as a user runs it.
+"""Accuracy and speed of `pinnsolve solve NAME` with nothing but a time limit, beside DeepXDE's best recipe.
 
-    python benchmarks/accuracy.py                        the table of default runs
-    python benchmarks/accuracy.py --activations elu,tanh,gelu --only burgers,heat --name activations
-    python benchmarks/accuracy.py --table engine --seeds 3 --name engine
+    python benchmarks/accuracy.py                              the main table, one seed
+    python benchmarks/accuracy.py --table engine --seeds 3     three seeds of the harder problems
+    python benchmarks/accuracy.py --table long
+    python benchmarks/accuracy.py --activations elu,tanh,gelu --peer none --name activations
+    python benchmarks/accuracy.py --continue                   goes on with an interrupted run
 
-Each run is the real command in its own process; results go to benchmarks/results/.
+Each run is the real command (or `peer.py`) in a process of its own, with the same threads and the same time
+limit; runs of the two alternate, and which one is first changes from seed to seed. A row holds the error over
+time, the seconds to 1e-2 ... 1e-8, the residuals evaluated at points, and the error at the end on the evaluation
+grid. Seconds are seconds of training: both sides' imports, reference and evaluation are apart (`wall_seconds`
+has everything). The peer's clock stands still while its error is measured, that of pinnsolve goes on.
+benchmarks/results/<name>.json is written after every run.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
-import tempfile
-from typing import Any
+import os
+from collections.abc import Sequence
 
-from machine import save
+from machine import load, save
+from peer_problems import PROBLEMS as PEER_PROBLEMS
+from solver_runs import Case, row
 
 # table: problem, seconds, the relative L2 error that it must reach (None: none set)
-TABLES = {
+TABLES: dict[str, list[tuple[str, float, float | None]]] = {
     "main": [
         ("burgers", 60, 3e-4),
         ("heat", 30, 1e-6),
@@ -48,60 +55,65 @@ TABLES = {
         ("kuramoto_sivashinsky", 600, 1e-3),
     ],
 }
+RESULT_NAMES = {"main": "accuracy"}  # of tables that are not saved under their own name
 
 
-def run(problem: str, seconds: float, *options: str) -> dict[str, Any]:
-    """Return the metrics of one solve; a fault is a record too."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pinnsolve", "solve", problem, "--time-limit", str(seconds), "--json"]
-        done = subprocess.run(
-            [*command, "--output", folder, *options], capture_output=True, text=True, check=False, timeout=seconds + 600
-        )
-    if done.returncode:
-        return {"problem": problem, "status": "failed", "reason": done.stderr.strip()[-300:]}
-    metrics: dict[str, Any] = json.loads(done.stdout)
-    return metrics
+def cases(table: str, only: Sequence[str], activations: Sequence[str], seeds: Sequence[int], peer: str) -> list[Case]:
+    """Return the runs of a table in their order: solvers alternate, and the first one changes from seed to seed."""
+    found = []
+    for problem, seconds, target in TABLES[table]:
+        if only and problem not in only:
+            continue
+        for position, seed in enumerate(seeds):
+            ours = [Case("pinnsolve", problem, seconds, seed, name, target) for name in activations]
+            theirs = [Case("deepxde", problem, seconds, seed, "tanh")] if peer in _peers(problem) else []
+            found += theirs + ours if position % 2 else ours + theirs
+    return found
 
 
-def row(problem: str, seconds: float, target: float | None, activation: str, seed: int) -> dict[str, Any]:
-    """Run one case and return its row."""
-    metrics = run(problem, seconds, "--activation", activation, "--seed", str(seed))
-    fields = metrics.get("fields", {})
-    errors = [accuracy["relative_l2"] for accuracy in fields.values() if accuracy["relative_l2"] is not None]
-    return {
-        "problem": problem,
-        "activation": activation,
-        "seed": seed,
-        "time_limit": seconds,
-        "relative_l2": max(errors) if errors else None,
-        "target": target,
-        "reference_error": max((accuracy["reference_error"] or 0 for accuracy in fields.values()), default=None),
-        **{
-            key: metrics.get(key)
-            for key in ("status", "reason", "seconds", "steps", "residual_evaluations", "parameters")
-        },
-    }
+def _peers(problem: str) -> Sequence[str]:
+    return ("deepxde",) if problem in PEER_PROBLEMS else ()
 
 
-def main() -> None:
-    """Run every case and save the table."""
+def arguments_of(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", choices=sorted(TABLES), default="main")
-    parser.add_argument("--only", default="")
-    parser.add_argument("--activations", default="auto")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--name", default="accuracy")
-    arguments = parser.parse_args()
-    wanted = set(filter(None, arguments.only.split(",")))
-    rows = []
-    for problem, seconds, target in TABLES[arguments.table]:
-        if wanted and problem not in wanted:
-            continue
-        for activation in arguments.activations.split(","):
-            for seed in range(arguments.seeds):
-                rows.append(row(problem, seconds, target if activation == "auto" else None, activation, seed))
-                print(json.dumps(rows[-1]), flush=True)
-    print(save(arguments.name, {"rows": rows}))
+    parser.add_argument("--only", default="", help="problems of the table, separated by commas; default all")
+    parser.add_argument("--activations", default="auto", help="separated by commas")
+    parser.add_argument("--seeds", type=int, default=1, help="how many seeds, from 0")
+    parser.add_argument("--seed", default="", help="these seeds, separated by commas")
+    parser.add_argument("--peer", choices=["deepxde", "none"], default="deepxde")
+    parser.add_argument("--threads", type=int, help="of every run; default: as many as torch takes")
+    parser.add_argument("--time-limit", type=float, help="of every run, instead of the table's")
+    parser.add_argument("--continue", dest="goes_on", action="store_true", help="skip the runs that are there already")
+    parser.add_argument("--name", help="of the result; default: that of the table")
+    return parser.parse_args(given)
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Run every case and save the table after each."""
+    options = arguments_of(given)
+    name = options.name or RESULT_NAMES.get(options.table, options.table)
+    seeds = _list(options.seed, int) or list(range(options.seeds))
+    wanted = cases(options.table, _list(options.only), _list(options.activations), seeds, options.peer)
+    if options.time_limit is not None:
+        wanted = [case.limited(options.time_limit) for case in wanted]
+    rows = load(name).get("rows", []) if options.goes_on else []
+    rows = [kept for kept in rows if kept["status"] != "failed"]
+    done = {Case.of(kept) for kept in rows}
+    if options.threads:
+        os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    for case in wanted:
+        if case not in done:
+            rows.append(row(case))
+            print(json.dumps({key: value for key, value in rows[-1].items() if key != "curve"}), flush=True)
+            threads = next((each["threads"] for each in reversed(rows) if each["threads"]), None)
+            save(name, {"threads": threads, "rows": rows})
+
+
+def _list(text: str, kind: type = str) -> list:
+    return [kind(part) for part in text.split(",") if part]
 
 
 if __name__ == "__main__":

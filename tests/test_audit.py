@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pinnsolve.audit import audit
+from pinnsolve.audit.kinks import recorded_signs
 from pinnsolve.audit.sample import audit_sample
 from pinnsolve.audit.verdict import VERDICTS
 from pinnsolve.derivatives import exact
@@ -418,3 +419,17 @@ def test_the_differentiators_of_the_audit_are_the_public_ones():
     sample = audit_sample(LINE, 8, 0, CPU)
     ours = sample.differentiator("central2", 2.0**-5)
     assert ours == finite_differences("central2", [2.0**-4], [-1], [1], [False])
+
+
+def test_kinks_of_a_residual_network_lie_where_its_sums_change_sign():
+    network = MultilayerPerceptron(1, [4] * 2, 1, activation("elu"), torch.float64, "resnet")
+    network.initialized("glorot", torch.Generator().manual_seed(1))
+    x = torch.tensor([[[-0.5]], [[0.5]]], dtype=torch.float64)  # two nodes at one point
+    with recorded_signs(network) as signs:
+        network(x)
+    lift, inner, outer, last = network.layers
+    h = lift(x)
+    middle = inner(torch.nn.functional.elu(h))
+    after = last(h + outer(torch.nn.functional.elu(middle)))
+    assert [sign.tolist() for sign in signs] == [(z > 0).tolist() for z in (h, middle, after)]
+    assert network.activation.name == "elu"

@@ -9,7 +9,7 @@ import pytest
 from pinnsolve.solving.settings import all_keys
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-ONLY_ONE_VALUE = {"network.kind", "formulation", "engine"}  # they have one value yet
+ONLY_ONE_VALUE = {"formulation", "engine"}  # they have one value yet
 
 
 @pytest.mark.parametrize("key", sorted(set(all_keys()) - ONLY_ONE_VALUE))

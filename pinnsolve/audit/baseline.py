@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -59,30 +59,55 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Model:
-    """The trial solution with its weights rounded to a dtype: evaluated in that dtype and in float64."""
+    """A trial solution with its weights rounded to a dtype: evaluated in that dtype and in float64.
+
+    Attributes:
+        dtype, fields, fields64: the same weights in both.
+        sample: where it is audited.
+    """
 
     dtype: torch.dtype
     fields: nn.Module
     fields64: nn.Module
+    sample: Sample
 
     @classmethod
-    def rounded(cls, ansatz: nn.Module, dtype: str) -> Model:
+    def rounded(cls, ansatz: nn.Module, sample: Sample, dtype: str) -> Model:
         """Return copies of the trial solution; the original is not touched."""
         kind: torch.dtype = getattr(torch, dtype)
         fields = copy.deepcopy(ansatz).to(kind).requires_grad_(False)
-        return cls(kind, fields, copy.deepcopy(fields).to(torch.float64))
+        return cls(kind, fields, copy.deepcopy(fields).to(torch.float64), sample)
 
     @torch.no_grad()
-    def computes_in_its_dtype(self, points: Tensor) -> bool:
+    def computes_in_its_dtype(self) -> bool:
         """Return whether no part of the trial solution carries another precision into the values."""
-        values = self.fields(points[:1].to(self.dtype)).values()
+        values = self.fields(self.sample.points[:1].to(self.dtype)).values()
         return all(not isinstance(value, Tensor) or value.dtype == self.dtype for value in values)
 
 
 def baselines(
-    model: Model, sample: Sample, partials: Sequence[Partial], exact: Differentiator | None
+    models: Sequence[Model], partials: Sequence[Partial], exact: Differentiator | None
 ) -> dict[Partial, Baseline]:
-    """Return the baseline of every partial derivative."""
+    """Return the baseline of every partial derivative, over the points of all models."""
+    parts = [_baselines(model, partials, exact) for model in models]
+    return {partial: _together([part[partial] for part in parts]) for partial in partials}
+
+
+def _together(parts: Sequence[Baseline]) -> Baseline:
+    """Return the baseline over the points of all parts, with the RMS of their noise."""
+    first, counts = parts[0], [len(part.values) for part in parts]
+    return replace(
+        first,
+        values=np.concatenate([part.values for part in parts]),
+        exact=None if first.exact is None else np.concatenate([part.exact for part in parts if part.exact is not None]),
+        noise=float(np.sqrt(np.average([part.noise**2 for part in parts], weights=counts))),
+        reproducible=all(part.reproducible for part in parts),
+        floor=max(part.floor for part in parts),
+    )
+
+
+def _baselines(model: Model, partials: Sequence[Partial], exact: Differentiator | None) -> dict[Partial, Baseline]:
+    sample = model.sample
     names = sorted({partial.field for partial in partials})
     jet = _automatic(model.fields64, sample.points, partials)
     nested = autograd(model.fields64, sample.points, partials)
@@ -103,9 +128,16 @@ def baselines(
 
 
 def higher_derivatives(
-    fields: Fields, sample: Sample, partials: Sequence[Partial], schemes: Sequence[str]
+    models: Sequence[Model], partials: Sequence[Partial], schemes: Sequence[str]
 ) -> dict[Partial, Array]:
     """Return the derivatives f^(p+d) of all leading terms, of order 8 at most, (N,) each, in float64."""
+    parts = [_higher_derivatives(model.fields64, model.sample, partials, schemes) for model in models]
+    return {term: np.concatenate([part[term] for part in parts]) for term in parts[0]}
+
+
+def _higher_derivatives(
+    fields: Fields, sample: Sample, partials: Sequence[Partial], schemes: Sequence[str]
+) -> dict[Partial, Array]:
     wanted = {term for partial in partials for scheme in schemes for term in leading_partials(partial, scheme).values()}
     try:
         jet = taylor(fields, sample.points, [term for term in wanted if term.order <= HIGHEST_ORDER])

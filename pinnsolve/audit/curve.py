@@ -16,7 +16,6 @@ from pinnsolve.audit.baseline import Baseline, Model, array, leading_partials
 from pinnsolve.audit.kinks import kinked, recorded_signs
 from pinnsolve.audit.records import Array, known, rms
 from pinnsolve.audit.sample import Sample
-from pinnsolve.derivatives.finite_differences import NodeBatch
 from pinnsolve.derivatives.stencils import family
 from pinnsolve.problems import Partial
 
@@ -130,25 +129,24 @@ class VCurve:
 
 
 def v_curves(
-    model: Model,
-    sample: Sample,
+    models: Sequence[Model],
     scheme: str,
     baselines: Mapping[Partial, Baseline],
     higher: Mapping[Partial, Array],
 ) -> list[VCurve]:
-    """Return the V-curve of every derivative: one evaluation per step serves all of them."""
-    dtype = str(model.dtype).removeprefix("torch.")
-    points = sample.points.to(model.dtype)
+    """Return the V-curve of every derivative over the points of all models: one evaluation per step serves all."""
+    dtype = str(models[0].dtype).removeprefix("torch.")
+    samples = [model.sample for model in models]
     found: dict[Partial, list[_Measurement]] = {partial: [] for partial in baselines}
-    for step in sample.steps(dtype):
-        fitting = [partial for partial in baselines if sample.fits(scheme, partial.orders, step)]
+    for step in sorted(set.intersection(*(set(sample.steps(dtype)) for sample in samples))):
+        fitting = [p for p in baselines if all(sample.fits(scheme, p.orders, step) for sample in samples)]
         if not fitting:
             break
-        batch = sample.differentiator(scheme, step).batch(points, list({partial.orders for partial in fitting}))
-        for partial, measurement in _measured(model, batch, step, scheme, fitting).items():
-            found[partial].append(measurement)
+        parts = [_measured(model, step, scheme, fitting) for model in models]
+        for partial in fitting:
+            found[partial].append(_together([part[partial] for part in parts]))
     return [
-        _curve(scheme, dtype, baselines[partial], measurements, sample, higher)
+        _curve(scheme, dtype, baselines[partial], measurements, samples[0], higher)
         for partial, measurements in found.items()
         if measurements
     ]
@@ -166,10 +164,23 @@ class _Measurement:
     free: NDArray[np.bool_]
 
 
+def _together(parts: Sequence[_Measurement]) -> _Measurement:
+    """Return the measurement over the points of all parts."""
+    first = parts[0]
+    return _Measurement(
+        step=first.step,
+        values=np.concatenate([part.values for part in parts]),
+        leading={axis: np.concatenate([part.leading[axis] for part in parts]) for axis in first.leading},
+        spread=np.concatenate([part.spread for part in parts]),
+        kinked=np.concatenate([part.kinked for part in parts]),
+        free=np.concatenate([part.free for part in parts]),
+    )
+
+
 @torch.no_grad()
-def _measured(
-    model: Model, batch: NodeBatch, step: float, scheme: str, partials: Sequence[Partial]
-) -> dict[Partial, _Measurement]:
+def _measured(model: Model, step: float, scheme: str, partials: Sequence[Partial]) -> dict[Partial, _Measurement]:
+    maker = model.sample.differentiator(scheme, step)
+    batch = maker.batch(model.sample.points.to(model.dtype), list({partial.orders for partial in partials}))
     with recorded_signs(model.fields) as signs:
         values = model.fields(batch.nodes)
     result = {}

@@ -22,7 +22,7 @@ from pinnsolve.audit.baseline import Model, baselines, higher_derivatives
 from pinnsolve.audit.curve import VCurve, v_curves
 from pinnsolve.audit.kinks import smoothness
 from pinnsolve.audit.records import Array, DerivativeAudit, Finding, Row, known, rms
-from pinnsolve.audit.sample import audit_sample
+from pinnsolve.audit.sample import audit_samples
 from pinnsolve.audit.verdict import VERDICTS, verdicts
 from pinnsolve.derivatives.jet import Differentiator
 from pinnsolve.derivatives.stencils import SCHEMES
@@ -46,7 +46,8 @@ def audit(
 
     Args:
         problem: the derivatives, the domain.
-        ansatz: the trial solution, points (..., d) to values (...) by field; it is copied, not changed.
+        ansatz: the trial solution, points (..., d) to values (...) by field; it is copied, not changed. The
+            parts of a piecewise one are audited each in its own window.
         exact: the exact solution's jets, if they are known.
         points: number of audit points, Sobol points of this seed in the domain.
         seed: of the points.
@@ -57,19 +58,19 @@ def audit(
         SettingsError: a dtype is not float64 or float32, a scheme is unknown, or there is no point.
     """
     _check(points, dtypes)
-    sample = audit_sample(problem, points, seed, _device(ansatz))
+    samples = audit_samples(problem, ansatz, points, seed, _device(ansatz))
     partials = [partial for partial in problem.partials if partial.order]
     higher: dict[Partial, Array] = {}
     curves: list[VCurve] = []
-    with _full_precision(sample.points.device):
+    with _full_precision(_device(ansatz)):
         for dtype in dtypes if partials else ():
-            model = Model.rounded(ansatz, dtype)
-            if not (sample.resolved(dtype) and model.computes_in_its_dtype(sample.points)):
+            models = [Model.rounded(part, sample, dtype) for part, sample in samples]
+            if not all(model.sample.resolved(dtype) and model.computes_in_its_dtype() for model in models):
                 continue  # a float32 column computed elsewhere or in float64 would be a lie
-            known_values = baselines(model, sample, partials, exact)
-            higher = higher or higher_derivatives(model.fields64, sample, partials, schemes)
+            known_values = baselines(models, partials, exact)
+            higher = higher or higher_derivatives(models, partials, schemes)
             for scheme in schemes:
-                curves += v_curves(model, sample, scheme, known_values, higher)
+                curves += v_curves(models, scheme, known_values, higher)
     return _reported(curves, smoothness(ansatz), problem)
 
 

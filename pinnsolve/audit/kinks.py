@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -24,27 +24,27 @@ def recorded_signs(ansatz: nn.Module) -> Iterator[list[Tensor]]:
     """Collect, while the block runs, the signs of all pre-activations that a kink at 0 matters to.
 
     Yields:
-        A list that grows by one tensor z > 0, (..., width), per such layer and evaluation. The layers are
-        the linear ones, but for `output`, of every module whose `activation` has finite smoothness.
+        A list that grows by one tensor z > 0, (..., width), whenever the `activation` of a module is applied
+        to z and has finite smoothness: z is a layer's value, or a sum of values in a residual network.
     """
     signs: list[Tensor] = []
-    handles = [layer.register_forward_hook(lambda _layer, _in, z: signs.append(z > 0)) for layer in _layers(ansatz)]
+    rough = [module for module in ansatz.modules() if _smoothness(module) < math.inf and "activation" in vars(module)]
+    kept = [vars(module)["activation"] for module in rough]
     try:
+        for module, activation in zip(rough, kept, strict=True):
+            vars(module)["activation"] = _recording(activation, signs)
         yield signs
     finally:
-        for handle in handles:
-            handle.remove()
+        for module, activation in zip(rough, kept, strict=True):
+            vars(module)["activation"] = activation
 
 
-def _layers(ansatz: nn.Module) -> list[nn.Linear]:
-    rough = [module for module in ansatz.modules() if _smoothness(module) < math.inf]
-    found = {
-        layer: None
-        for module in rough
-        for name, layer in module.named_modules()
-        if isinstance(layer, nn.Linear) and name.rpartition(".")[2] != "output"
-    }
-    return list(found)
+def _recording(activation: Callable[[Tensor], Tensor], signs: list[Tensor]) -> Callable[[Tensor], Tensor]:
+    def apply(z: Tensor) -> Tensor:
+        signs.append(z > 0)
+        return activation(z)
+
+    return apply
 
 
 def kinked(signs: list[Tensor], used: Tensor) -> Tensor:

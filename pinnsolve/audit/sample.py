@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.stats import qmc
-from torch import Tensor
+from torch import Tensor, nn
 
 from pinnsolve.derivatives.finite_differences import FiniteDifferences
 from pinnsolve.derivatives.stencils import family
+from pinnsolve.networks.piecewise import PiecewiseAnsatz
 from pinnsolve.problems import Problem
 
 _POINT_BITS = 12  # points are multiples of unit/2^12
@@ -62,6 +64,12 @@ class Sample:
         boxes = zip(spans, self.units, self.lower, self.upper, strict=True)
         return all(span * step * unit <= high - low for span, unit, low, high in boxes)
 
+    def within(self, axis: int, ends: tuple[float, float], chosen: Tensor) -> Sample:
+        """Return the chosen points, with a part of one coordinate's interval for their stencils."""
+        lower, upper = list(self.lower), list(self.upper)
+        lower[axis], upper[axis] = ends
+        return replace(self, points=self.points[chosen], lower=tuple(lower), upper=tuple(upper))
+
     def differentiator(self, scheme: str, step: float) -> FiniteDifferences:
         """Return the finite differences of this scheme and relative step."""
         steps = tuple(step * unit for unit in self.units)
@@ -81,10 +89,40 @@ class Sample:
         return max(spacings)
 
 
-def audit_sample(problem: Problem, count: int, seed: int, device: torch.device) -> Sample:
-    """Return seeded Sobol points in the box of a problem, moved to the nearest short binary fraction."""
+def audit_samples(
+    problem: Problem, ansatz: nn.Module, count: int, seed: int, device: torch.device
+) -> list[tuple[nn.Module, Sample]]:
+    """Return what to audit, and where: the trial solution in the box of the problem, or each of its parts.
+
+    A part stands in its own window of time, so that no stencil crosses the joint of two windows; the parts
+    share `count` points and their units. A part in whose window no point lies is left out.
+    """
+    if not isinstance(ansatz, PiecewiseAnsatz):
+        return [(ansatz, audit_sample(problem, count, seed, device))]
     lower, upper = problem.box
-    unit = 2.0 ** np.round(np.log2(upper - lower))
+    room = upper - lower
+    room[ansatz.axis] = min(high - low for low, high in ansatz.windows)
+    sample = audit_sample(problem, count, seed, device, room)
+    index = ansatz.window(sample.points)
+    parts = enumerate(zip(ansatz.parts, ansatz.windows, strict=True))
+    samples = [(part, sample.within(ansatz.axis, ends, index == window)) for window, (part, ends) in parts]
+    return [(part, each) for part, each in samples if len(each.points)]
+
+
+def audit_sample(
+    problem: Problem, count: int, seed: int, device: torch.device, room: NDArray[np.float64] | None = None
+) -> Sample:
+    """Return seeded Sobol points in the box of a problem, moved to the nearest short binary fraction.
+
+    Args:
+        problem: gives the box.
+        count: of the points.
+        seed: of the points.
+        device: of the points.
+        room: the lengths, by coordinate, that stencils have to fit into; those of the box if None.
+    """
+    lower, upper = problem.box
+    unit = 2.0 ** np.round(np.log2(upper - lower if room is None else room))
     sobol = qmc.Sobol(len(unit), scramble=True, seed=seed)
     free = lower + (upper - lower) * sobol.random_base2(max(count - 1, 0).bit_length())[:count]
     quantum = unit / 2**_POINT_BITS

@@ -120,6 +120,9 @@ def solve_command(
     from pinnsolve.solving import prepare
 
     session = prepare(problem, settings)
+    if not session.leads:  # started by torchrun: the first process writes what all have trained
+        _follow(session)
+        return
     with RunFolder.create(output, problem.name, name, overwrite) as folder:
         recording.begin(folder, problem, settings, command)
         metrics = _driven(session, folder, command, quiet=quiet)
@@ -141,6 +144,15 @@ def resume_command(
         command = str(folder.settings().get("problem", {}).get("command", ""))
         metrics = _driven(session, folder, command, quiet=quiet)
     _print_outcome(metrics, folder, json=json, quiet=quiet)
+
+
+def _follow(session: Session) -> None:
+    """Train along with the process that leads, and leave what comes of it to that one."""
+    try:
+        for _ in session.train():
+            pass
+    except (DivergenceError, RuntimeError):
+        return  # the process that leads tells what happened, or was stopped
 
 
 def _refuse_inconsistent(problem: Problem) -> None:

@@ -3,64 +3,80 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Generator, Tensor, nn
+from torch.nn import functional
 
+from pinnsolve.errors import SettingsError, unknown_name
 from pinnsolve.networks.activations import activation
 from pinnsolve.networks.constraints import Constraints, prescribed, sampled
-from pinnsolve.networks.multilayer import MultilayerPerceptron
+from pinnsolve.networks.network import Network
+from pinnsolve.networks.settings import HARMONICS
 from pinnsolve.problems import Field, Problem
 from pinnsolve.problems.formulas import Formula, torch_functions
 
 _SOFTPLUS, _SIGMOID = activation("softplus"), activation("sigmoid")
+FREQUENCY_SEED = 700_001  # apart from the seeds of weights and points
 
 
 class InputFeatures(nn.Module):
     """Coordinates as the network sees them.
 
-    An ordinary coordinate is scaled to [-1, 1]; a periodic one becomes cos(kφ), sin(kφ) for
-    k = 1 ... harmonics with φ = 2π (x - lower) / period, so that every derivative is periodic.
+    An ordinary coordinate is scaled to [-1, 1]. A periodic one becomes cos(kφ), sin(kφ) for k = 1 ... harmonics
+    with φ = 2π (x - lower) / period, so that every derivative is periodic. Random Fourier features
+    cos(b·s), sin(b·s) of the scaled ordinary coordinates s stand beside these, if there are any.
 
     Args:
         problem: gives intervals and periodicity.
-        harmonics: K for periodic coordinates.
+        harmonics: of every periodic coordinate, or by its name; those left out have `HARMONICS`.
         dtype: of the scales.
+        frequencies: the b, one per row, (m, ordinary coordinates); none if None.
+
+    Raises:
+        SettingsError: a name is not that of a periodic coordinate.
     """
 
-    def __init__(self, problem: Problem, harmonics: int, dtype: torch.dtype) -> None:
+    random_frequencies: Tensor
+
+    def __init__(
+        self,
+        problem: Problem,
+        harmonics: int | Mapping[str, int],
+        dtype: torch.dtype,
+        frequencies: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.plain = [i for i, coordinate in enumerate(problem.coordinates) if not coordinate.periodic]
         self.periodic = [i for i, coordinate in enumerate(problem.coordinates) if coordinate.periodic]
-        self.harmonics = harmonics
+        self._waves = _waves(_harmonics_of_axes(problem, harmonics))
         lower, upper = (torch.as_tensor(end, dtype=dtype) for end in problem.box)
         self.register_buffer("centre", (0.5 * (lower + upper))[self.plain])
         self.register_buffer("inverse_half_length", (2 / (upper - lower))[self.plain])
         self.register_buffer("origin", lower[self.periodic])
         self.register_buffer("frequency", (2 * math.pi / (upper - lower))[self.periodic])
+        none = lower.new_zeros(0, len(self.plain))
+        self.register_buffer("random_frequencies", none if frequencies is None else frequencies.to(dtype))
 
     @property
     def size(self) -> int:
         """The number of features."""
-        return len(self.plain) + 2 * self.harmonics * len(self.periodic)
+        return sum(len(columns) for columns in self.groups)
 
     @property
     def groups(self) -> list[list[int]]:
-        """The columns of the features that belong to each coordinate."""
+        """The columns of the features that belong to each coordinate, then those that mix all ordinary ones."""
         count = len(self.plain)
-        axes = range(len(self.periodic))
-        periodic = [
-            [
-                count + 2 * len(self.periodic) * k + part
-                for k in range(self.harmonics)
-                for part in (axis, axis + len(self.periodic))
-            ]
-            for axis in axes
-        ]
-        return [[column] for column in range(count)] + periodic
+        periodic: list[list[int]] = [[] for _ in self.periodic]
+        for _, axes in self._waves:
+            for axis in axes * 2:  # cosines, then sines
+                periodic[axis].append(count)
+                count += 1
+        mixed = list(range(count, count + 2 * len(self.random_frequencies)))
+        return [[column] for column in range(len(self.plain))] + periodic + ([mixed] if mixed else [])
 
     def forward(self, points: Any) -> Any:
         """Return features (..., size) of points (..., d), a tensor or a truncated Taylor series."""
@@ -71,9 +87,50 @@ class InputFeatures(nn.Module):
         if self.periodic:
             chosen = points[..., self.periodic] if self.plain else points
             phase = (chosen - self.origin) * self.frequency
-            for k in range(1, self.harmonics + 1):
-                parts += [torch.cos(phase * k), torch.sin(phase * k)]
+            for k, axes in self._waves:
+                angle = (phase if len(axes) == len(self.periodic) else phase[..., axes]) * k
+                parts += [torch.cos(angle), torch.sin(angle)]
+        if len(self.random_frequencies):
+            angle = functional.linear(parts[0], self.random_frequencies)
+            parts += [torch.cos(angle), torch.sin(angle)]
         return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
+
+
+def _harmonics_of_axes(problem: Problem, harmonics: int | Mapping[str, int]) -> list[int]:
+    """Return the number of harmonics of each periodic coordinate."""
+    periodic = [coordinate.name for coordinate in problem.coordinates if coordinate.periodic]
+    if not isinstance(harmonics, Mapping):
+        return [harmonics] * len(periodic)
+    for name in harmonics:
+        if name not in periodic:
+            raise SettingsError("network.fourier: " + unknown_name("periodic coordinate", name, periodic))
+    return [harmonics.get(name, HARMONICS) for name in periodic]
+
+
+def _waves(harmonics: Sequence[int]) -> list[tuple[int, list[int]]]:
+    """Return pairs (k, the axes that have a kth harmonic)."""
+    highest = max(harmonics, default=0)
+    return [(k, [axis for axis, most in enumerate(harmonics) if k <= most]) for k in range(1, highest + 1)]
+
+
+def random_frequencies(problem: Problem, count: int, scale: float, seed: int) -> Tensor | None:
+    r"""Return frequencies b ~ N(0, scale²), (count, ordinary coordinates), from the seed alone; None for a count of 0.
+
+    The features' inner product has the mean E[cos(b·(s - s'))] = exp(-scale² |s - s'|²/2) per frequency.
+    Source: Rahimi, Recht (2007), NeurIPS; Tancik et al. (2020), NeurIPS (their B is b / 2π).
+
+    Raises:
+        SettingsError: all coordinates are periodic.
+    """
+    if not count:
+        return None
+    plain = sum(not coordinate.periodic for coordinate in problem.coordinates)
+    if not plain:
+        raise SettingsError(
+            f"network.random_fourier = {count} needs a coordinate that is not periodic; use network.fourier"
+        )
+    generator = Generator().manual_seed(seed + FREQUENCY_SEED)
+    return scale * torch.randn((count, plain), generator=generator, dtype=torch.float64)
 
 
 class Ansatz(nn.Module):
@@ -94,11 +151,12 @@ class Ansatz(nn.Module):
         problem: Problem,
         constraints: Constraints,
         features: InputFeatures,
-        network: MultilayerPerceptron,
+        network: Network,
         scales: Sequence[float],
     ) -> None:
         super().__init__()
-        self.features, self.network = features, network
+        self.features = features
+        self.network: Network = network
         self.fields = problem.fields
         self.scales = tuple(scales)
         forms = [constraints.fields[field.name] for field in problem.fields]

@@ -1,43 +1,54 @@
-"""The multilayer perceptron, the initialisations of its weights, and wide versions of it."""
+"""The multilayer perceptron, plain, residual or gated, and wide versions of it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, nn
 
-from pinnsolve.errors import SettingsError, unknown_name
 from pinnsolve.networks.activations import Activation, activation
-
-# Standard deviation of a weight from fan-in and fan-out.
-INITIALIZATIONS: dict[str, Callable[[int, int], float]] = {
-    "glorot": lambda fan_in, fan_out: math.sqrt(2 / (fan_in + fan_out)),  # Glorot, Bengio (2010)
-    "he": lambda fan_in, _: math.sqrt(2 / fan_in),  # He, Zhang, Ren, Sun (2015)
-    "lecun": lambda fan_in, _: math.sqrt(1 / fan_in),  # LeCun, Bottou, Orr, Müller (1998)
-}
+from pinnsolve.networks.initialization import (
+    INITIALIZATIONS,
+    draw_normal,
+    draw_siren,
+    normal,
+    resolved_initialization,
+    uniform,
+)
+from pinnsolve.networks.network import Network
+from pinnsolve.networks.settings import SIREN_FREQUENCY
+from pinnsolve.networks.wiring import wiring
 
 
 class MultilayerPerceptron(nn.Module):
-    """The network z ↦ W_L φ(W_(L-1) ... φ(W_1 z + b_1) ...) + b_L, all zero until it is initialised.
+    """The network z ↦ W φ(V h(z) + c) + b, all zero until it is initialised; its kind says how h is wired.
 
     Args:
         inputs: number of input features.
-        widths: units of each hidden layer, at least one layer.
+        widths: units of each hidden layer (of both layers of a residual block), at least one layer.
         outputs: number of outputs.
         activation: φ.
         dtype: of the weights.
+        kind: a name of `WIRINGS`.
+
+    Raises:
+        SettingsError: the kind is unknown, or not for these widths.
     """
 
     def __init__(
-        self, inputs: int, widths: Sequence[int], outputs: int, activation: Activation, dtype: torch.dtype
+        self,
+        inputs: int,
+        widths: Sequence[int],
+        outputs: int,
+        activation: Activation,
+        dtype: torch.dtype,
+        kind: str = "mlp",
     ) -> None:
         super().__init__()
-        self.activation = activation
-        self.hidden = nn.ModuleList(_zero_layer(a, b, dtype) for a, b in pairwise([inputs, *widths]))
+        self.kind, self.inputs, self.widths, self.activation = kind, inputs, list(widths), activation
+        self.hidden = nn.ModuleList(_zero_layer(a, b, dtype) for a, b in wiring(kind).shapes(inputs, widths))
         self.output = _zero_layer(widths[-1], outputs, dtype)
 
     def forward(self, inputs: Any) -> Any:
@@ -46,112 +57,114 @@ class MultilayerPerceptron(nn.Module):
 
     def last_hidden(self, inputs: Any) -> Any:
         """Return the last hidden layer's values (..., widths[-1])."""
-        for layer in self.hidden:
-            inputs = self.activation(layer(inputs))
-        return inputs
+        return wiring(self.kind).values(self.layers, self.activation, inputs)
 
     @property
     def layers(self) -> list[nn.Linear]:
-        """The hidden layers, from the input on."""
+        """The linear layers before the output layer, in the order of their wiring."""
         return [layer for layer in self.hidden if isinstance(layer, nn.Linear)]
 
-    @property
-    def inputs(self) -> int:
-        """The number of input features."""
-        return self.layers[0].in_features
+    def with_trunks(self, change: Callable[[MultilayerPerceptron], MultilayerPerceptron]) -> MultilayerPerceptron:
+        """Return this one trunk, changed."""
+        return change(self)
 
-    @property
-    def widths(self) -> list[int]:
-        """The units of each hidden layer."""
-        return [layer.out_features for layer in self.layers]
-
-    def reshaped(self, widths: Sequence[int], phi: Activation | None = None) -> MultilayerPerceptron:
-        """Return a zero network with other hidden layers (and another activation), on the same device."""
+    def reshaped(
+        self, widths: Sequence[int], phi: Activation | None = None, kind: str | None = None
+    ) -> MultilayerPerceptron:
+        """Return a zero network with other hidden layers (another activation, another kind), on the same device."""
         weight = self.output.weight
-        network = MultilayerPerceptron(self.inputs, widths, len(weight), phi or self.activation, weight.dtype)
+        network = MultilayerPerceptron(
+            self.inputs, widths, len(weight), phi or self.activation, weight.dtype, kind or self.kind
+        )
         return network.to(weight.device)
 
     def description(self) -> dict[str, Any]:
         """Return the plain values from which `described` makes a network of this shape."""
-        return {"widths": self.widths, "activation": self.activation.name, "alpha": self.activation.alpha}
+        phi = self.activation
+        return {"kind": self.kind, "widths": self.widths, "activation": phi.name, "alpha": phi.alpha}
 
     def described(self, description: Mapping[str, Any]) -> MultilayerPerceptron:
         """Return a zero network of the described shape, with this network's inputs, outputs, dtype and device."""
         phi = activation(str(description["activation"]), float(description["alpha"]))
-        return self.reshaped([int(width) for width in description["widths"]], phi)
+        return self.reshaped([int(width) for width in description["widths"]], phi, str(description["kind"]))
 
-    def initialized(self, initialization: str, generator: Generator) -> MultilayerPerceptron:
-        """Draw normal weights of the standard deviation that the initialisation names; biases are 0; return self.
+    def initialized(
+        self, initialization: str, generator: Generator, frequency: float = SIREN_FREQUENCY
+    ) -> MultilayerPerceptron:
+        """Draw the weights of a zero network; return it.
+
+        Args:
+            initialization: a name of `INITIALIZATIONS`, "siren" or "auto".
+            generator: source of the weights, on the CPU.
+            frequency: of "siren".
 
         Raises:
-            SettingsError: the initialisation is unknown.
+            SettingsError: the initialisation is unknown, or not for this activation.
         """
-        if initialization not in INITIALIZATIONS:
-            raise SettingsError(unknown_name("initialization", initialization, INITIALIZATIONS))
-        with torch.no_grad():
-            for layer in [*self.layers, self.output]:
-                fan_out, fan_in = layer.weight.shape
-                noise = _normal((fan_out, fan_in), generator)
-                layer.weight.copy_(noise * INITIALIZATIONS[initialization](fan_in, fan_out))
+        name, layers = resolved_initialization(initialization, self.activation), [*self.layers, self.output]
+        if name == "siren":
+            draw_siren(layers, wiring(self.kind).readers, frequency, generator)
+        else:
+            draw_normal(layers, INITIALIZATIONS[name], generator)
         return self
 
 
 def random_features(
-    network: MultilayerPerceptron, units: int, scales: Sequence[float], generator: Generator, phi: Activation
-) -> MultilayerPerceptron:
-    """Return a network of one hidden layer with random weights; its output layer is zero.
+    network: Network, units: int, scales: Sequence[float], generator: Generator, phi: Activation
+) -> Network:
+    """Return a network of one hidden layer with random weights, a layer per trunk; its output layer is zero.
 
     Weights of input i are uniform in ±scales[i], biases uniform in ±max(scales).
     Source: Huang, Zhu, Siew (2006), Neurocomputing 70, 489-501 (extreme learning machine); for
     differential equations Dong, Li (2021), Comput. Methods Appl. Mech. Eng. 387, 114129.
 
     Args:
-        network: gives inputs and outputs.
-        units: width of the hidden layer.
+        network: gives inputs, outputs and trunks.
+        units: width of each trunk's hidden layer.
         scales: one per input feature.
         generator: source of the weights, on the CPU.
         phi: the activation.
     """
-    wide = network.reshaped([units], phi)
     bounds = torch.tensor(list(scales), dtype=torch.float64)
-    with torch.no_grad():
-        wide.layers[0].weight.copy_((2 * _uniform((units, wide.inputs), generator) - 1) * bounds)
-        wide.layers[0].bias.copy_((2 * _uniform((units,), generator) - 1) * bounds.max())
-    return wide
+
+    def drawn(trunk: MultilayerPerceptron) -> MultilayerPerceptron:
+        wide = trunk.reshaped([units], phi, "mlp")
+        with torch.no_grad():
+            wide.layers[0].weight.copy_((2 * uniform((units, wide.inputs), generator) - 1) * bounds)
+            wide.layers[0].bias.copy_((2 * uniform((units,), generator) - 1) * bounds.max())
+        return wide
+
+    return network.with_trunks(drawn)
 
 
-def widened(
-    network: MultilayerPerceptron, units: int, spread: tuple[float, float], generator: Generator
-) -> MultilayerPerceptron:
-    """Return the same function with `units` more units in the last hidden layer.
+def widened(network: Network, units: int, spread: tuple[float, float], generator: Generator) -> Network:
+    """Return the same function with `units` more units in the last hidden layer of each trunk.
 
     A new unit is a copy of one that is there, with Gaussian noise of a standard deviation drawn from
     spread[0] ... spread[1] times that of the layer's weights; its output weights are zero.
     """
-    *widths, last = network.widths
-    wide = network.reshaped([*widths, last + units])
-    source = network.layers[-1]
+    return network.with_trunks(lambda trunk: _widened(trunk, units, spread, generator))
+
+
+def _widened(
+    trunk: MultilayerPerceptron, units: int, spread: tuple[float, float], generator: Generator
+) -> MultilayerPerceptron:
+    *widths, last = trunk.widths
+    wide = trunk.reshaped([*widths, last + units])
+    source = trunk.layers[-1]
     rows = torch.cat([source.weight, source.bias[:, None]], 1).detach().cpu().double()  # (last, in + 1)
     chosen = torch.randint(last, (units,), generator=generator)
     low, high = spread
-    size = (low + (high - low) * _uniform((units, 1), generator)) * rows.std()
-    copies = rows[chosen] + size * _normal((units, rows.shape[1]), generator)
+    size = (low + (high - low) * uniform((units, 1), generator)) * rows.std()
+    copies = rows[chosen] + size * normal((units, rows.shape[1]), generator)
     with torch.no_grad():
-        for new, old in zip(wide.layers[:-1], network.layers[:-1], strict=True):
+        for new, old in zip(wide.layers[:-1], trunk.layers[:-1], strict=True):
             new.load_state_dict(old.state_dict())
         wide.layers[-1].weight.copy_(torch.cat([rows[:, :-1], copies[:, :-1]]))
         wide.layers[-1].bias.copy_(torch.cat([rows[:, -1], copies[:, -1]]))
-        wide.output.weight[:, :last] = network.output.weight
-        wide.output.bias.copy_(network.output.bias)
+        wide.output.weight[:, :last] = trunk.output.weight
+        wide.output.bias.copy_(trunk.output.bias)
     return wide
-
-
-def _normal(shape: tuple[int, ...], generator: Generator) -> Tensor:
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-
-def _uniform(shape: tuple[int, ...], generator: Generator) -> Tensor:
-    return torch.rand(shape, generator=generator, dtype=torch.float64)
 
 
 def _zero_layer(fan_in: int, fan_out: int, dtype: torch.dtype) -> nn.Linear:

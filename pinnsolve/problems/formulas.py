@@ -15,17 +15,20 @@ from typing import Any
 
 import sympy
 
+from pinnsolve.problems.known_functions import KnownFunction
+
 Array = Any  # NumPy array, torch tensor or Taylor series: anything with arithmetic
 Elementary = Mapping[str, Callable[..., Array]]
 
 
 @dataclass(frozen=True)
 class _Instruction:
-    """slot = operation(slots...); a constant carries its value instead of operands."""
+    """slot = operation(slots...); a constant carries its value instead of operands, a known function itself."""
 
     operation: str
     operands: tuple[int, ...] = ()
     value: float = 0.0
+    function: type[KnownFunction] | None = None
 
 
 class Formula:
@@ -71,6 +74,8 @@ class Formula:
             return _Instruction("constant", value=constant_value(node))
         if node.is_Pow and node.exp.is_number:
             return _power(self._slot(node.base), constant_value(node.exp))
+        if isinstance(node, KnownFunction):
+            return _Instruction("known", tuple(self._slot(argument) for argument in node.args), function=node.func)
         name = _NAMES.get(node.func)
         if name is None:
             raise ValueError(f"{node.func.__name__} has no numerical evaluation")
@@ -111,6 +116,8 @@ def constant_value(node: sympy.Expr) -> float:
     """
     if node.is_Number or node.is_NumberSymbol:
         return float(node)
+    if isinstance(node, KnownFunction):
+        return float(node.func.value([constant_value(argument) for argument in node.args]))
     if not node.args or node.func not in _NAMES:
         return math.nan
     values = [constant_value(argument) for argument in node.args]
@@ -135,6 +142,8 @@ def _power(base: int, exponent: float) -> _Instruction:
 
 
 def _apply(instruction: _Instruction, operands: list[Array], functions: Elementary) -> Array:
+    if instruction.function is not None:
+        return instruction.function.value(operands)
     match instruction.operation:
         case "add":
             return reduce(lambda a, b: a + b, operands)

@@ -109,7 +109,7 @@ def load_session(folder: RunFolder, changes: Mapping[str, Any] | None = None) ->
 def load_trained(folder: RunFolder) -> Session:
     """Return the session of a run with the network that the run reported."""
     session = load_session(folder)
-    session.training.adopt_best()
+    session.adopt_best()
     return session
 
 

@@ -3,55 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Generator, Tensor, nn
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
+from numpy.typing import NDArray
+from torch import Generator, Tensor
 
-from pinnsolve.derivatives import Differentiator, autograd, taylor
+from pinnsolve.derivatives import Differentiator
 from pinnsolve.errors import DivergenceError, ResourceError
-from pinnsolve.evaluation import field_values, relative_l2, scattered_points
 from pinnsolve.networks import (
     Ansatz,
     Constraints,
     InputFeatures,
-    MultilayerPerceptron,
     activation,
+    build_network,
     derive_constraints,
     output_scales,
+    random_frequencies,
 )
+from pinnsolve.networks.piecewise import PiecewiseAnsatz
 from pinnsolve.networks.smoothness import smoothness_note
 from pinnsolve.problems import Problem
 from pinnsolve.references import ReferenceSolution, find_reference
+from pinnsolve.solving.differentiation import WindowedJets, choose_differentiator, taylor_fault
+from pinnsolve.solving.end_states import end_states
+from pinnsolve.solving.march import March, Window
 from pinnsolve.solving.settings import Settings
+from pinnsolve.solving.watch import Monitor, Safeguard
 from pinnsolve.training import Budget, Training, TrainingStep, build_objective, make_plan
 from pinnsolve.training.loop import below
 from pinnsolve.training.sampling import Sampler
+from pinnsolve.training.workers import join_workers, own_device
 
-MONITOR_POINTS = 2**11
+__all__ = ["Progress", "Session", "build_ansatz", "prepare", "taylor_fault"]
+
 HELD_OUT_POINTS = 2**12
 HELD_OUT_SEED = 500_009  # apart from the seeds of training points
-_TAYLOR_TOLERANCE = 1e-9  # relative; float64 roundoff of order 4 is about 1e-12, a wrong rule is of order 1
+WINDOW_SEED = 1_000_003  # from one window of time to the next
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One recorded step: what training did, when, and how far the solution is from the reference."""
+    """One recorded step: what training did, when, and how far the solution is from the reference.
+
+    Attributes:
+        training: the step.
+        seconds: since training began.
+        error: over the part of the domain that is solved so far; None without a reference.
+        window: the window of time, from 1; None for a problem that is not marched.
+        equations: names of the equations, which all windows share.
+        evaluations: residuals evaluated at points so far.
+    """
 
     training: TrainingStep
     seconds: float
     error: float | None
+    window: int | None = None
+    equations: tuple[str, ...] = ()
+    evaluations: int = 0
 
     def row(self) -> dict[str, Any]:
         """Return the step as a row of history.csv."""
         step = self.training
         row: dict[str, Any] = {"step": step.step, "seconds": round(self.seconds, 4), "stage": step.stage}
         row |= {"loss": step.loss, "error": self.error}
-        return row | step.terms | {"damping": step.damping, "points": step.points, "held_out": step.held_out}
+        row |= self._terms() | {"damping": step.damping, "points": step.points, "held_out": step.held_out}
+        return row | {"evaluations": self.evaluations}
+
+    def _terms(self) -> dict[str, float | None]:
+        """Return the shares of the loss; those of conditions together where soft ones vary from window to window."""
+        terms = self.training.terms
+        if self.window is None:
+            return dict(terms)
+        soft = sum(value for name, value in terms.items() if name not in self.equations)
+        return {"window": self.window, **{name: terms[name] for name in self.equations}, "conditions": soft}
 
 
 @dataclass
@@ -61,13 +88,10 @@ class Session:
     Attributes:
         problem, settings: what is solved, and how.
         device, dtype: where, and in which precision.
-        constraints: which conditions are built in.
-        ansatz: the trial solution.
-        differentiator: the maker of jets in training.
-        training: optimizer, points, the step reached.
+        march: the windows of time; one window for a problem that is solved as it is.
+        windows: those begun; the last one is being trained.
         reference: the truth, if there is one.
         warnings: sentences that the user must see.
-        plan_reason: why these stages of training were chosen.
         history: recorded steps.
         seconds: time spent in training.
         residual_evaluations: residuals evaluated at points so far.
@@ -77,13 +101,10 @@ class Session:
     settings: Settings
     device: torch.device
     dtype: torch.dtype
-    constraints: Constraints
-    ansatz: Ansatz
-    differentiator: Differentiator
-    training: Training
+    march: March
+    windows: list[Window]
     reference: ReferenceSolution | None
     warnings: list[str]
-    plan_reason: str = ""
     history: list[Progress] = field(default_factory=list)
     seconds: float = 0.0
     residual_evaluations: int = 0
@@ -94,22 +115,47 @@ class Session:
         Raises:
             DivergenceError: the loss left the finite numbers; the ansatz is back at its last finite state.
         """
-        monitor, safeguard = _Monitor(self), _Safeguard(self.ansatz)
         self.training.budget.start()
-        try:
-            for step in self.training:
-                safeguard.advance()
-                self.residual_evaluations += step.evaluations
-                self.seconds = self.training.budget.elapsed
-                if step.recorded:
-                    progress = Progress(step, self.seconds, monitor.error())
-                    self.history.append(progress)
-                    yield progress
-        except DivergenceError:
-            safeguard.restore()
-            self.training.reason = "divergence"
-            raise
-        self.training.adopt_best()
+        yield from self._train_window()
+        while len(self.windows) < self.march.count:
+            self._begin_window()
+            yield from self._train_window()
+
+    @property
+    def training(self) -> Training:
+        """Training in the window under way; steps and seconds are counted from the first window on."""
+        return self.windows[-1].training
+
+    @property
+    def ansatz(self) -> Ansatz | PiecewiseAnsatz:
+        """The trial solution, of all windows so far."""
+        return self.march.joined([window.ansatz for window in self.windows])
+
+    @property
+    def differentiator(self) -> Differentiator:
+        """The maker of jets of the trial solution."""
+        makers = tuple(window.differentiator for window in self.windows)
+        return makers[0] if self.march.count == 1 else WindowedJets(makers)
+
+    @property
+    def plan_reason(self) -> str:
+        """Why the stages of training were chosen."""
+        reason = self.windows[-1].plan_reason
+        return reason if self.march.count == 1 else f"{self.march.count} windows of time; {reason}"
+
+    @property
+    def gap(self) -> str:
+        """What is said of the time that no window has reached; empty if there is none."""
+        begun, count = len(self.windows), self.march.count
+        if begun == count:
+            return ""
+        end = f"{self.problem.time} = {float(self.march.edges[begun]):g}"
+        return f"There is no solution beyond {end}: training reached {begun} of {count} windows. Values there are NaN."
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process, of all that train together, writes and prints."""
+        return self.training.objective.workers.leads
 
     @property
     def reason(self) -> str:
@@ -121,27 +167,87 @@ class Session:
         """The number of trainable parameters."""
         return sum(parameter.numel() for parameter in self.ansatz.parameters())
 
+    @property
+    def collocation(self) -> NDArray[np.float64]:
+        """The interior points of the last step in each window, (N, d)."""
+        return np.concatenate([window.collocation for window in self.windows])
+
+    def adopt_best(self) -> None:
+        """Put the network with the least held-out objective into the ansatz of the window under way."""
+        self.training.adopt_best()
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return tensors and plain values from which `restore` goes on, bit for bit."""
         network = self.training.trained
         tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
         own, values = self.training.state()
         tensors |= {f"training.{name}": value for name, value in own.items()}
+        finished = []
+        for index, (window, later) in enumerate(zip(self.windows, self.windows[1:], strict=False)):
+            tensors |= {f"windows.{index}.{name}": value for name, value in window.tensors().items()}
+            finished.append({"network": window.ansatz.network.description(), "end": later.training.budget.origin})
         return tensors, {
             "network": network.description(),
             "training": values,
+            "windows": finished,
             "residual_evaluations": self.residual_evaluations,
         }
 
     def restore(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Go on where the session stood that these tensors and values were taken from."""
         moved = {name: tensor.to(self.device) for name, tensor in tensors.items()}
-        network = self.ansatz.network.described(values["network"])
+        for index, finished in enumerate(values.get("windows", ())):
+            self.windows[-1].restore(finished["network"], below(f"windows.{index}.", moved))
+            self._begin_window(tuple(finished["end"]))
+        window = self.windows[-1]
+        network = window.ansatz.network.described(values["network"])
         network.load_state_dict(below("network.", moved))
-        self.ansatz.network = self.training.trained = network
+        window.ansatz.network = self.training.trained = network
         self.training.restore(step, below("training.", moved), values["training"])
         self.seconds = self.training.budget.spent
         self.residual_evaluations = int(values["residual_evaluations"])
+
+    def _train_window(self) -> Iterator[Progress]:
+        window = self.windows[-1]
+        number = None if self.march.count == 1 else len(self.windows)
+        equations = tuple(equation.name for equation in self.problem.equations)
+        monitor = Monitor(self.march, self.reference, [each.ansatz for each in self.windows])
+        safeguard = Safeguard(window.ansatz)
+        try:
+            for step in window.training:
+                safeguard.advance()
+                self.residual_evaluations += step.evaluations
+                self.seconds = window.training.budget.elapsed
+                if step.recorded:
+                    progress = Progress(
+                        step, self.seconds, monitor.error(), number, equations, self.residual_evaluations
+                    )
+                    self.history.append(progress)
+                    yield progress
+        except DivergenceError:
+            safeguard.restore()
+            window.training.reason = "divergence"
+            raise
+        window.training.adopt_best()
+
+    def _begin_window(self, origin: tuple[float, int] | None = None) -> None:
+        """Prepare the next window, from the end of the one before and its network.
+
+        Args:
+            origin: seconds and steps used when its training began, of a session that is restored.
+        """
+        index, before = len(self.windows), self.windows[-1]
+        states, notes = end_states(before, index)
+        problem = self.march.problem_of(index, states)
+        window = _window(problem, self.settings, self.settings.seed + WINDOW_SEED * index, before.training.budget)
+        # features of a solution serve its continuation: ten times less error than fresh weights on kdv
+        window.training.trained.load_state_dict(before.training.trained.state_dict())
+        seconds, step = origin or (before.training.budget.elapsed, before.training.step)
+        budget = self.march.budget(self.settings, index, seconds, step)  # shared out now: preparation took time
+        window.training.budget = replace(budget, workers=before.training.budget.workers)
+        window.training.step = step
+        self.windows.append(window)
+        self.warnings += [f"window {index + 1}: {note}" for note in [*notes, *window.notes]]
 
 
 def prepare(problem: Problem, settings: Settings, reference: ReferenceSolution | None = None) -> Session:
@@ -152,21 +258,40 @@ def prepare(problem: Problem, settings: Settings, reference: ReferenceSolution |
         settings: how.
         reference: the truth; found from the problem if None.
     """
-    device, dtype = _device(settings.device), getattr(torch, settings.precision)
     phi = activation(settings.network.trained_activation, settings.network.alpha)
-    warnings = [smoothness_note(problem, phi, allow_rough=settings.allow_rough)]
-    generator = Generator().manual_seed(settings.seed)
+    warning = smoothness_note(problem, phi, allow_rough=settings.allow_rough)
+    march = March(problem, settings.training.window_count)
+    first = _window(march.problem_of(0, None), settings, settings.seed, march.budget(settings, 0))
+    return Session(
+        problem=problem,
+        settings=settings,
+        device=_device(settings.device),
+        dtype=getattr(torch, settings.precision),
+        march=march,
+        windows=[first],
+        reference=reference if reference is not None else find_reference(problem),
+        warnings=[sentence for sentence in (warning, *first.notes) if sentence],
+    )
+
+
+def _window(problem: Problem, settings: Settings, seed: int, budget: Budget) -> Window:
+    """Return a window that is ready to train; its problem is the whole one where nothing is marched."""
+    device, dtype = _device(settings.device), getattr(torch, settings.precision)
+    workers = budget.workers = join_workers(device)
+    generator = Generator().manual_seed(seed)
     constraints = derive_constraints(problem, settings.constraints)
     ansatz = build_ansatz(problem, settings, constraints, generator).to(device)
-    differentiator, layerwise, fault = _differentiator(problem, settings, ansatz)
+    differentiator, layerwise, fault = choose_differentiator(problem, settings, ansatz)
     objective = build_objective(
         problem,
         ansatz,
         differentiator,
         constraints.soft,
+        settings.training,
         field_scales=dict(zip(problem.field_names, ansatz.scales, strict=True)),
-        condition_weight=settings.training.balance,
-        seed=settings.seed,
+        layerwise=layerwise,
+        workers=workers,
+        seed=seed,
         dtype=dtype,
         device=device,
     )
@@ -179,37 +304,26 @@ def prepare(problem: Problem, settings: Settings, reference: ReferenceSolution |
         layerwise=layerwise,
         double=dtype == torch.float64,
     )
-    return Session(
-        problem=problem,
-        settings=settings,
-        device=device,
-        dtype=dtype,
-        constraints=constraints,
+    training = Training(
         ansatz=ansatz,
-        differentiator=differentiator,
-        training=Training(
-            ansatz=ansatz,
-            objective=objective,
-            plan=plan,
-            settings=settings.training,
-            generator=generator,
-            budget=Budget(settings.time_limit, settings.training.steps),
-            held_out=_held_out_points(problem, constraints, settings, dtype, device),
-        ),
-        reference=reference if reference is not None else find_reference(problem),
-        warnings=[sentence for sentence in (*warnings, *constraints.notes, fault) if sentence],
-        plan_reason=why,
+        objective=objective,
+        plan=plan,
+        settings=settings.training,
+        generator=generator,
+        budget=budget,
+        held_out=_held_out_points(problem, constraints, seed, dtype, device),
     )
+    notes = [sentence for sentence in (*constraints.notes, fault) if sentence]
+    return Window(problem, constraints, ansatz, differentiator, training, why, notes)
 
 
 def _held_out_points(
-    problem: Problem, constraints: Constraints, settings: Settings, dtype: torch.dtype, device: torch.device
+    problem: Problem, constraints: Constraints, seed: int, dtype: torch.dtype, device: torch.device
 ) -> list[Tensor]:
     """Return points, one tensor per block of the objective, that no training step draws."""
     places = [None, *constraints.soft]
     samplers = [
-        Sampler(problem, place, settings.seed + HELD_OUT_SEED + index, dtype, device)
-        for index, place in enumerate(places)
+        Sampler(problem, place, seed + HELD_OUT_SEED + index, dtype, device) for index, place in enumerate(places)
     ]
     return [sampler.draw(HELD_OUT_POINTS if index == 0 else 512) for index, sampler in enumerate(samplers)]
 
@@ -217,99 +331,19 @@ def _held_out_points(
 def build_ansatz(problem: Problem, settings: Settings, constraints: Constraints, generator: Generator) -> Ansatz:
     """Return the untrained trial solution, on the CPU."""
     dtype = getattr(torch, settings.precision)
-    features = InputFeatures(problem, settings.network.fourier, dtype)
-    network = MultilayerPerceptron(
-        features.size,
-        [settings.network.width] * settings.network.depth,
-        len(problem.fields),
-        activation(settings.network.trained_activation, settings.network.alpha),
-        dtype,
-    ).initialized(settings.network.initialization, generator)
+    chosen = settings.network
+    frequencies = random_frequencies(problem, chosen.random_fourier, chosen.fourier_scale, settings.seed)
+    features = InputFeatures(problem, chosen.fourier, dtype, frequencies)
+    network = build_network(chosen, features.size, len(problem.fields), dtype, generator)
     return Ansatz(problem, constraints, features, network, output_scales(problem))
-
-
-class _Monitor:
-    """The error against the reference on a few fixed points."""
-
-    def __init__(self, session: Session) -> None:
-        self._ansatz: nn.Module = session.ansatz
-        self._points = scattered_points(session.problem, MONITOR_POINTS)
-        self._truth = session.reference(self._points) if session.reference is not None else {}
-
-    def error(self) -> float | None:
-        """Return the largest relative L2 error of a field; None without a reference."""
-        if not self._truth:
-            return None
-        values = field_values(self._ansatz, self._points)
-        return float(np.max([relative_l2(values[name], truth) for name, truth in self._truth.items()]))
-
-
-class _Safeguard:
-    """Keeps the last network whose loss was seen to be finite."""
-
-    def __init__(self, ansatz: Ansatz) -> None:
-        self._ansatz = ansatz
-        self._seen = self._latest = self._snapshot()
-
-    def advance(self) -> None:
-        """Note a step: its loss was that of the parameters before it, so those are known to be good."""
-        self._seen, self._latest = self._latest, self._snapshot()
-
-    def restore(self) -> None:
-        """Put the last good network and parameters back."""
-        network, vector = self._seen
-        self._ansatz.network = network
-        vector_to_parameters(vector, network.parameters())
-
-    def _snapshot(self) -> tuple[MultilayerPerceptron, Tensor]:
-        network = self._ansatz.network
-        return network, parameters_to_vector(network.parameters()).detach().clone()
 
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return own_device(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     device = torch.device(name)
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
             raise ResourceError(f"device {name!r} is not there: {count} CUDA devices found; use --device cpu or auto")
-    return device
-
-
-def _differentiator(problem: Problem, settings: Settings, ansatz: Ansatz) -> tuple[Differentiator, bool, str]:
-    """Return the maker of jets, whether layerwise Jacobians hold for it, and a warning if it was replaced."""
-    if settings.derivatives == "autograd":
-        return autograd, False, ""
-    if settings.derivatives == "fd":
-        return _finite_differences(problem, settings), True, ""
-    fault = taylor_fault(problem, ansatz)
-    return (autograd, False, fault) if fault else (taylor, True, "")
-
-
-def _finite_differences(problem: Problem, settings: Settings) -> Differentiator:
-    from pinnsolve.derivatives.finite_differences import finite_differences
-
-    lower, upper = problem.box
-    steps = (0.5 * settings.fd.step * (upper - lower)).tolist()
-    periodic = [coordinate.periodic for coordinate in problem.coordinates]
-    return finite_differences(settings.fd.scheme, steps, lower.tolist(), upper.tolist(), periodic)
-
-
-def taylor_fault(problem: Problem, ansatz: nn.Module) -> str:
-    """Return how Taylor mode differs from nested autograd on a few points; empty if they agree."""
-    sample = torch.as_tensor(scattered_points(problem, 16))
-    copy = deepcopy(ansatz).to("cpu", torch.float64)
-    with torch.no_grad():
-        try:
-            jet = taylor(copy, sample, problem.partials)
-        except NotImplementedError as error:
-            return f"derivatives are taken by nested autograd: {error}"
-        oracle = autograd(copy, sample, problem.partials)
-    for partial in problem.partials:
-        scale = float(oracle[partial].abs().max().clamp(min=1e-30))
-        difference = float((jet[partial] - oracle[partial]).abs().max()) / scale
-        if not difference <= _TAYLOR_TOLERANCE:
-            name = partial.name(problem.coordinate_names)
-            return f"Taylor mode differs from nested autograd by {difference:.1e} in {name}; autograd is used instead"
-    return ""
+    return own_device(device)

@@ -16,6 +16,7 @@ from pinnsolve.audit import DerivativeAudit, audit
 from pinnsolve.derivatives import Differentiator, exact
 from pinnsolve.evaluation import Evaluation, FieldAccuracy, evaluate, field_values
 from pinnsolve.networks import Ansatz
+from pinnsolve.networks.piecewise import PiecewiseAnsatz, parts_of
 from pinnsolve.problems import Problem
 from pinnsolve.solving.session import Progress, Session
 from pinnsolve.solving.settings import Settings
@@ -30,7 +31,7 @@ class Solution:
 
     Attributes:
         problem, settings: what was solved, and how.
-        ansatz: the trained trial solution, a torch module.
+        ansatz: the trained trial solution, a torch module; of one part per window where time was marched.
         differentiator: the maker of jets that training used.
         evaluation: accuracy and residuals.
         audit: the derivative audit; None if it was switched off.
@@ -40,12 +41,13 @@ class Solution:
         seconds, steps, residual_evaluations: what training took.
         warnings: sentences that a user must see.
         reference_seconds: what the classical reference took; None without one.
-        collocation: interior points of the last step.
+        collocation: interior points of the last step (in each window of time).
+        gap: what is said of the time that training did not reach; empty if there is none.
     """
 
     problem: Problem
     settings: Settings
-    ansatz: Ansatz
+    ansatz: Ansatz | PiecewiseAnsatz
     differentiator: Differentiator
     evaluation: Evaluation
     audit: DerivativeAudit | None
@@ -58,6 +60,7 @@ class Solution:
     warnings: tuple[str, ...]
     reference_seconds: float | None
     collocation: NDArray[np.float64]
+    gap: str = ""
 
     @property
     def fields(self) -> Mapping[str, FieldAccuracy]:
@@ -82,7 +85,8 @@ class Solution:
     def sentences(self) -> list[str]:
         """What a user must know, in words."""
         audited = list(self.audit.sentences) if self.audit is not None else []
-        return [*self._accuracy_sentences(), *self._health_sentences(), *audited]
+        gap = [self.gap] if self.gap else []
+        return [*gap, *self._accuracy_sentences(), *self._health_sentences(), *audited]
 
     def metrics(self) -> dict[str, Any]:
         """Return the record that metrics.json holds."""
@@ -116,7 +120,8 @@ class Solution:
     def _settings(self) -> dict[str, Any]:
         """Return the settings with the activation that the solution uses in place of "auto"."""
         settings = self.settings.nested()
-        settings["network"]["activation"] = self.ansatz.network.activation.name
+        names = dict.fromkeys(part.network.activation.name for part in parts_of(self.ansatz))
+        settings["network"]["activation"] = ", ".join(names)
         return settings
 
     def _checked(self, points: Any) -> NDArray[np.float64]:
@@ -168,8 +173,6 @@ def finish(session: Session, status: str = "finished") -> Solution:
     """Return the solution of a trained session: evaluated against the reference, its derivatives audited."""
     problem, ansatz = session.problem, session.ansatz
     report = audited(session) if session.settings.audit.enabled else None
-    collocation = session.training.collocation
-    interior = collocation[0].double().cpu().numpy() if collocation else np.empty((0, len(problem.coordinates)))
     return Solution(
         problem=problem,
         settings=session.settings,
@@ -178,14 +181,15 @@ def finish(session: Session, status: str = "finished") -> Solution:
         evaluation=evaluate(problem, ansatz, session.differentiator, session.reference),
         audit=report,
         history=tuple(session.history),
-        status=status,
+        status="interrupted" if session.gap and status == "finished" else status,
         reason=session.reason,
         seconds=session.seconds,
         steps=session.training.step,
         residual_evaluations=session.residual_evaluations,
-        warnings=tuple(session.warnings),
+        warnings=(*session.warnings, *([session.gap] if session.gap else [])),
         reference_seconds=session.reference.seconds if session.reference is not None else None,
-        collocation=interior,
+        collocation=session.collocation,
+        gap=session.gap,
     )
 
 
@@ -194,7 +198,8 @@ def audited(session: Session) -> DerivativeAudit:
     problem, ansatz = session.problem, session.ansatz
     known = set(problem.reference.exact) == set(problem.field_names)
     oracle = exact(problem.reference.exact, problem.symbols) if known else None
-    return audit(problem, ansatz, exact=oracle, points=session.settings.audit.count(sum(ansatz.network.widths)))
+    units = max(sum(part.network.widths) for part in parts_of(ansatz))
+    return audit(problem, ansatz, exact=oracle, points=session.settings.audit.count(units))
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Adam and L-BFGS of torch."""
+"""Adam, SOAP and L-BFGS, as torch and pytorch-optimizer implement them."""
 
 from __future__ import annotations
 
@@ -8,81 +8,138 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pinnsolve.errors import ResourceError
+from pinnsolve.training.graphs import Capture, LossAndGradient
 from pinnsolve.training.loop import StepResult
 from pinnsolve.training.objective import Objective
+from pinnsolve.training.quasi_newton import signature
+
+RECORD = 10  # a step of Adam or SOAP is too cheap to write every one down
 
 
 class FirstOrder:
-    """Adam or L-BFGS of torch on the same objective.
+    """Adam, SOAP or L-BFGS on the same objective.
 
     Args:
-        name: "adam" or "lbfgs".
+        name: "adam", "soap" or "lbfgs".
         objective: the residuals.
         module: holds the parameters.
-        learning_rate: of Adam.
+        learning_rate: of Adam and SOAP.
+        capture: of `LossAndGradient`.
+
+    Raises:
+        ResourceError: the package that has SOAP is not installed.
     """
 
-    def __init__(self, name: str, objective: Objective, module: nn.Module, learning_rate: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        objective: Objective,
+        module: nn.Module,
+        learning_rate: float,
+        *,
+        capture: Capture | None = None,
+    ) -> None:
         self.name = name
-        self._objective = objective
-        self._parameters = list(module.parameters())
-        self._optimizer = _TORCH_OPTIMIZERS[name](self._parameters, learning_rate)
-        self.resample = 1 if name == "adam" else 50  # L-BFGS needs one function long enough to learn its curvature
-        self._record = 10 if name == "adam" else 1  # a step of Adam is too cheap to write every one down
-        self._known: Sequence[Tensor] = ()
+        self._evaluate = LossAndGradient(objective, list(module.parameters()), capture=capture)
+        self._optimizer = OPTIMIZERS[name](self._evaluate.parameters, learning_rate)
+        self.resample = 50 if name == "lbfgs" else 1  # L-BFGS needs one function long enough to learn its curvature
+        self._record = 1 if name == "lbfgs" else RECORD
+        self._terms: dict[str, float] = {}
+        self._known: list[list[float]] = []
 
     def step(self, points: Sequence[Tensor], number: int) -> StepResult:
-        """Take one step of Adam, or up to 20 iterations of L-BFGS with a strong Wolfe line search."""
-        if self.name == "lbfgs" and points is not self._known:
-            self._optimizer.state.clear()  # curvature pairs of other points describe another function
-            self._known = points
-        first: dict[str, float] = {}
-        evaluations = 0
+        """Take one step of Adam or SOAP, or up to 20 iterations of L-BFGS with a strong Wolfe line search."""
+        if self.name == "lbfgs":
+            self._forget_other_points(points)
+        first: list[Tensor] = []
+        calls = 0
 
-        def closure() -> float:
-            nonlocal evaluations
-            self._optimizer.zero_grad()
-            terms = self._objective.terms(points)
-            loss = torch.stack(list(terms.values())).sum()
-            loss.backward()
-            evaluations += sum(len(place) for place in points)
+        def closure() -> Tensor:
+            nonlocal calls
+            terms = self._evaluate(points)
+            calls += 1
             if not first:
-                first.update({name: float(value.detach()) for name, value in terms.items()})
-            return float(loss.detach())
+                first.append(terms.clone())
+            return terms.sum()
 
-        self._optimizer.step(closure)
+        self._optimizer.step(closure)  # type: ignore[arg-type]  # torch says float; its own optimizers take tensors
         recorded = number == 1 or number % self._record == 0
-        return StepResult(first, None, evaluations, recorded=recorded)
+        if recorded or not (self._evaluate.is_captured and self._terms):  # where nothing is replayed, reading is free
+            self._terms = self._evaluate.named(first[0])
+        return StepResult(self._terms, None, calls * sum(len(place) for place in points), recorded=recorded)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return the optimizer's moments or curvature pairs."""
+        """Return the optimizer's moments, eigenbases or curvature pairs."""
         tensors: dict[str, Tensor] = {}
-        values: dict[str, Any] = {}
-        for index, parameter in enumerate(self._parameters):
-            for key, value in self._optimizer.state.get(parameter, {}).items():
-                tensors.update(_flattened(f"{index}.{key}", value, values))
-        return tensors, values
+        values = packed(self._optimizer.state_dict(), "optimizer", tensors)
+        return tensors, {"optimizer": values, "points": self._known}
 
     def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Go on with the moments of another optimizer; L-BFGS starts its curvature afresh."""
-        if self.name == "lbfgs":
-            return
-        for key, tensor in tensors.items():
-            index, name = key.split(".", 1)
-            self._optimizer.state[self._parameters[int(index)]][name] = tensor
+        """Go on where another optimizer of the same name stood, bit for bit."""
+        state = unpacked(values["optimizer"], tensors)
+        state["state"] = {int(index): entry for index, entry in state["state"].items()}  # JSON has text keys only
+        self._optimizer.load_state_dict(state)
+        self._known = values["points"]
+
+    def _forget_other_points(self, points: Sequence[Tensor]) -> None:
+        """Drop curvature pairs of other points: they describe another function."""
+        now = signature(points)
+        if now != self._known:
+            self._optimizer.state.clear()
+            self._known = now
 
 
-def _flattened(key: str, value: Any, values: dict[str, Any]) -> dict[str, Tensor]:
-    """Return the tensors of one entry of an optimizer's state; plain numbers go to `values`."""
+def packed(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
+    """Return nested dicts and lists as JSON can hold them, their tensors moved to `tensors` and named after their place.
+
+    >>> found = {}
+    >>> packed({"step": 3, "bases": [[], torch.eye(2)]}, "state", found)
+    {'step': 3, 'bases': [[], {'tensor': 'state.bases.1'}]}
+    >>> list(found)
+    ['state.bases.1']
+    """
     if isinstance(value, Tensor):
-        return {key: value}
-    if isinstance(value, int | float):
-        values[key] = value
-    return {}
+        tensors[place] = value
+        return {"tensor": place}
+    if isinstance(value, dict):
+        return {str(key): packed(entry, f"{place}.{key}", tensors) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [packed(entry, f"{place}.{index}", tensors) for index, entry in enumerate(value)]
+    return value
 
 
-_TORCH_OPTIMIZERS: dict[str, Callable[[list[nn.Parameter], float], torch.optim.Optimizer]] = {
+def unpacked(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """Return what was `packed`, keys as text and tuples as lists."""
+    if isinstance(value, dict):
+        if value.keys() == {"tensor"}:
+            return tensors[value["tensor"]]
+        return {key: unpacked(entry, tensors) for key, entry in value.items()}
+    return [unpacked(entry, tensors) for entry in value] if isinstance(value, list) else value
+
+
+def _soap(parameters: list[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+    """Return SOAP (Vyas et al. (2025), ICLR) without weight decay, which would pull the solution towards g."""
+    return soap_class()(parameters, lr=rate, weight_decay=0.0)
+
+
+def soap_class() -> Callable[..., torch.optim.Optimizer]:
+    """Return the class of SOAP.
+
+    Raises:
+        ResourceError: its package is not installed.
+    """
+    try:
+        from pytorch_optimizer import SOAP
+    except ImportError as error:
+        message = f"optimizer soap needs the package pytorch-optimizer ({error}); pip install pytorch-optimizer"
+        raise ResourceError(message) from None
+    return SOAP
+
+
+OPTIMIZERS: dict[str, Callable[[list[nn.Parameter], float], torch.optim.Optimizer]] = {
     "adam": lambda parameters, rate: torch.optim.Adam(parameters, lr=rate),
+    "soap": _soap,
     "lbfgs": lambda parameters, _: torch.optim.LBFGS(
         parameters,
         max_iter=20,

@@ -17,17 +17,19 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from pinnsolve.training.jacobian import jacobian
 from pinnsolve.training.objective import Objective
+from pinnsolve.training.workers import ALONE, Workers
 
 DAMPING = 1e-13  # of each column's norm: far below what a column contributes, far above underflow
 _NUMBERS_IN_MEMORY = 2**27  # numbers of the matrix that are held at once: 1 GB
 
 
-def triangular_factor(rows: Iterable[Tensor], damping: float = 0.0) -> Tensor:
+def triangular_factor(rows: Iterable[Tensor], damping: float = 0.0, workers: Workers = ALONE) -> Tensor:
     """Return the triangular factor R (P, P) of the QR decomposition of all rows stacked.
 
     Args:
         rows: chunks (m, P) of the matrix; the last column may hold a right-hand side.
         damping: μ; the rows μ·diag(column norms of the first chunk) are put on top of the matrix.
+        workers: the processes that hold rows, as many each.
     """
     factor: Tensor | None = None
     for chunk in rows:
@@ -38,17 +40,18 @@ def triangular_factor(rows: Iterable[Tensor], damping: float = 0.0) -> Tensor:
         factor = torch.linalg.qr(torch.cat([factor, chunk]), mode="r").R
     if factor is None:
         raise ValueError("a least-squares problem needs rows")
-    return factor
+    return factor if workers.count == 1 else torch.linalg.qr(workers.stacked(factor), mode="r").R
 
 
-def least_squares(rows: Iterable[Tensor], damping: float = DAMPING) -> tuple[Tensor, float]:
+def least_squares(rows: Iterable[Tensor], damping: float = DAMPING, workers: Workers = ALONE) -> tuple[Tensor, float]:
     """Return x (P,) that minimises ‖A x - b‖₂² + μ² ‖diag(norms) x‖₂², and the norm ‖A x - b‖₂ that remains.
 
     Args:
         rows: chunks (m, P + 1) of [A b].
         damping: μ.
+        workers: the processes that hold rows.
     """
-    factor = triangular_factor(rows, damping)
+    factor = triangular_factor(rows, damping, workers)
     size = factor.shape[1] - 1
     triangle, right = factor[:size, :size], factor[:size, size]
     # a column that vanishes everywhere (a dead unit) has a zero on the diagonal: its weight stays 0
@@ -59,7 +62,7 @@ def least_squares(rows: Iterable[Tensor], damping: float = DAMPING) -> tuple[Ten
 
 
 def solve_output_layer(
-    objective: Objective, output: nn.Linear, points: Sequence[Tensor], *, iterations: int, damping: float = DAMPING
+    objective: Objective, output: nn.Module, points: Sequence[Tensor], *, iterations: int, damping: float = DAMPING
 ) -> tuple[float, int]:
     """Minimise the objective over the output layer; return its value and the residual evaluations it took.
 
@@ -71,11 +74,11 @@ def solve_output_layer(
             objective is halved up to five times, then the iteration ends.
         damping: μ of `least_squares`.
     """
-    count = sum(len(place) for place in points)
+    count = sum(objective.total_count(place) for place in points)
     loss, evaluations = objective.value(points), count
     for _ in range(iterations):
         start = parameters_to_vector(output.parameters()).detach().clone()
-        step, _ = least_squares(_stacked(objective, output, points), damping)
+        step, _ = least_squares(_stacked(objective, output, points), damping, objective.workers)
         evaluations += count
         for halving in range(6):
             vector_to_parameters(start - step * 0.5**halving, output.parameters())
@@ -91,7 +94,7 @@ def solve_output_layer(
     return loss, evaluations
 
 
-def _stacked(objective: Objective, output: nn.Linear, points: Sequence[Tensor]) -> Iterator[Tensor]:
+def _stacked(objective: Objective, output: nn.Module, points: Sequence[Tensor]) -> Iterator[Tensor]:
     """Yield chunks (m, P + 1) of the weighted Jacobian with the residual as its last column, m ≥ 2 P.
 
     A chunk is filled column-major, (P + 1, m) in memory, as LAPACK wants it: 1 GB need not be copied about.
@@ -99,7 +102,7 @@ def _stacked(objective: Objective, output: nn.Linear, points: Sequence[Tensor]) 
     columns = sum(parameter.numel() for parameter in output.parameters()) + 1
     total = sum(len(place) * len(block.residuals) for block, place in zip(objective.blocks, points, strict=True))
     size = min(max(2 * columns, _NUMBERS_IN_MEMORY // columns), total)
-    chunk, filled = output.weight.new_empty(columns, size), 0
+    chunk, filled = next(output.parameters()).new_empty(columns, size), 0
     for rows in _rows(objective, output, points):
         taken = min(size - filled, rows.shape[1])
         chunk[:, filled : filled + taken] = rows[:, :taken]
@@ -112,10 +115,10 @@ def _stacked(objective: Objective, output: nn.Linear, points: Sequence[Tensor]) 
         yield chunk[:, :filled].t()
 
 
-def _rows(objective: Objective, output: nn.Linear, points: Sequence[Tensor]) -> Iterator[Tensor]:
+def _rows(objective: Objective, output: nn.Module, points: Sequence[Tensor]) -> Iterator[Tensor]:
     """Yield rows of the weighted Jacobian, transposed, with the residual below them: (P + 1, n)."""
     for block, place in zip(objective.blocks, points, strict=True):
         for part in place.split(objective.chunk):
             values, columns = jacobian(output, lambda b=block, p=part: objective.raw(b, p))  # type: ignore[misc]
             for value, column, factor in zip(values, columns, block.factors, strict=True):
-                yield torch.cat([column, value[None]]).mul_(factor / len(place) ** 0.5)
+                yield torch.cat([column, value[None]]).mul_(factor / objective.total_count(place) ** 0.5)

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from pinnsolve.training.jacobian import generic_jacobian, gram, jacobian
+from pinnsolve.training.jacobian import generic_jacobian, jacobian
+from pinnsolve.training.linear_models import SINGLE_PRECISION, LinearModel, linear_model
 from pinnsolve.training.loop import StepResult
 from pinnsolve.training.objective import Objective
+
+NUMBERS_IN_MEMORY = 2**22  # of the Jacobian that are held at once: 32 MB
 
 
 class LevenbergMarquardt:
     r"""Damped Gauss-Newton steps: (JᵀJ + λI) δ = Jᵀr, θ ← θ - δ, by Cholesky factorisation.
 
     λ is the smallest of λ₀/4, λ₀/2, λ₀, 2λ₀, ... (λ₀ the last one) for which the loss falls by at least a
-    quarter of what the linear model predicts, δᵀ(Jᵀr) + λ δᵀδ. The λ of the lowest loss would be larger:
-    it is greedy, and several times worse in the end.
+    quarter of what the linear model predicts. The λ of the lowest loss would be larger: it is greedy, and
+    several times worse in the end. If none is accepted, the parameters stay and λ starts larger next time.
     Source: Marquardt (1963), J. Soc. Indust. Appl. Math. 11, 431-441; Nocedal, Wright (2006), chapter 10.
 
     Args:
         objective: the residuals.
         module: holds the parameters.
         layerwise: whether jets come from Taylor mode or finite differences, so that J takes one backward pass.
-        chunk: points whose Jacobian is held at once.
+        probes: λ that are tried in one batch; None for 1 on a CPU, where the next λ is factorised only if it
+            is needed, and 6 on a GPU, where waiting for an answer costs more than a factorisation.
     """
 
     name = "lm"
@@ -34,75 +38,76 @@ class LevenbergMarquardt:
     target_ratio = 0.25
     trials = 12
 
-    def __init__(self, objective: Objective, module: nn.Module, *, layerwise: bool = True, chunk: int = 4096) -> None:
+    def __init__(
+        self, objective: Objective, module: nn.Module, *, layerwise: bool = True, probes: int | None = None
+    ) -> None:
         self._objective, self._module = objective, module
         self._jacobian = jacobian if layerwise else generic_jacobian
-        self._chunk = chunk
+        self._probes = probes or (6 if next(module.parameters()).is_cuda else 1)
         self._damping: float | None = None
+        self._scale = 1.0
 
     def step(self, points: Sequence[Tensor], number: int) -> StepResult:
-        """Take one damped step; if no λ is accepted the parameters stay and λ starts larger next time."""
-        normal, gradient, terms = self._normal_equations(points)
-        evaluations = sum(len(place) for place in points)
-        loss = sum(terms.values())
+        """Take one damped step."""
+        model, shares = self._linearised(points)
+        terms = dict(zip(self._objective.names, shares.tolist(), strict=True))
+        loss, self._scale = sum(terms.values()), model.scale
+        damping = (self._scale if self._damping is None else self._damping) / 4
         start = parameters_to_vector(self._module.parameters()).detach()
-        scale = float(normal.diagonal().mean())
-        if self._damping is None:
-            self._damping = scale
-        damping = self._damping / 4
-        for _ in range(self.trials):
-            step = _damped_solution(normal, gradient, damping)
-            if step is not None:
-                predicted = float(gradient @ step + damping * (step @ step))
-                vector_to_parameters(start - step, self._module.parameters())
-                actual = loss - self._loss(points)
-                evaluations += sum(len(place) for place in points)
-                if predicted > 0 and actual >= self.target_ratio * predicted:
-                    self._damping = damping
-                    return StepResult(terms, damping, evaluations)
-            damping = max(2 * damping, 1e-15 * scale)
+        count = sum(self._objective.total_count(place) for place in points)
+        for trial in range(0, self.trials, self._probes):
+            dampings = max(damping, 1e-15 * self._scale) * 2.0 ** torch.arange(self._probes, dtype=torch.float64)
+            steps, predicted = model.steps(dampings.to(start))
+            reached = self._losses(start - steps, points)
+            gain = (loss - reached) / predicted
+            good = ((gain >= self.target_ratio) & (predicted > 0)).tolist()
+            evaluations = count * (1 + trial + self._probes)
+            if any(good):
+                chosen = good.index(True)
+                vector_to_parameters(start - steps[chosen], self._module.parameters())
+                self._damping = float(dampings[chosen])
+                return StepResult(terms, self._damping, evaluations, fitted=float(reached[chosen]))
+            damping = 2 * float(dampings[-1])
         vector_to_parameters(start, self._module.parameters())
         self._damping = damping
         return StepResult(terms, damping, evaluations, accepted=False)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return λ."""
-        return {}, {"damping": self._damping}
+        """Return λ and its unit."""
+        return {}, {"damping": self._damping, "scale": self._scale}
 
     def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Go on with the λ of another optimizer."""
-        self._damping = values["damping"]
+        self._damping, self._scale = values["damping"], values["scale"]
 
-    def _normal_equations(self, points: Sequence[Tensor]) -> tuple[Tensor, Tensor, dict[str, float]]:
-        """Return JᵀJ (P, P), Jᵀr (P,) and the terms of the loss, J built and reduced chunk by chunk."""
+    def _linearised(self, points: Sequence[Tensor]) -> tuple[LinearModel, Tensor]:
+        """Return the linear model and each residual's share of the loss (K,)."""
+        objective, workers = self._objective, self._objective.workers
+        pairs = zip(objective.blocks, points, strict=True)
+        rows = sum(objective.total_count(place) * len(block.residuals) for block, place in pairs)
+        single = self._damping is None or self._damping > SINGLE_PRECISION * self._scale
+        shares = points[0].new_zeros(len(objective.names))
+        single = single and points[0].dtype == torch.float64
+        return linear_model(self._chunks(points, shares), rows, single, workers), workers.total(shares)
+
+    def _chunks(self, points: Sequence[Tensor], shares: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the weighted Jacobian Jᵀ (P, m) and residuals (m,), and add up the shares of the loss."""
         size = sum(parameter.numel() for parameter in self._module.parameters())
-        reference = next(self._module.parameters())
-        normal, gradient = reference.new_zeros(size, size), reference.new_zeros(size)
-        terms: dict[str, float] = {}
-        for block, place in zip(self._objective.blocks, points, strict=True):
-            sums = [0.0] * len(block.residuals)
-            for part in place.split(self._chunk):
-                values, rows = self._jacobian(self._module, lambda b=block, p=part: self._objective.raw(b, p))  # type: ignore[misc]
-                for index, (value, row) in enumerate(zip(values, rows, strict=True)):
-                    factor = block.factors[index] / len(place) ** 0.5
-                    row.mul_(factor)
-                    normal += gram(row)
-                    gradient += row @ (value * factor)
-                    sums[index] += float((value * factor).square().sum())
-            terms.update({residual.name: total for residual, total in zip(block.residuals, sums, strict=True)})
-        return normal, gradient, terms
+        first = 0
+        for index, (block, place) in enumerate(zip(self._objective.blocks, points, strict=True)):
+            for part in place.split(max(NUMBERS_IN_MEMORY // size, 64)):
+                values, columns = self._jacobian(self._module, lambda b=block, p=part: self._objective.raw(b, p))  # type: ignore[misc]
+                factors = self._objective.step_factors(index, part, self._objective.total_count(place))
+                for k, (value, column, factor) in enumerate(zip(values, columns, factors, strict=True)):
+                    weighted = value * factor
+                    shares[first + k] += weighted.square().sum()
+                    yield column.mul_(factor), weighted
+            first += len(block.residuals)
 
-    def _loss(self, points: Sequence[Tensor]) -> float:
-        with torch.no_grad():
-            return float(sum(residual.square().sum() for residual in self._objective.residuals(points)))
-
-
-def _damped_solution(normal: Tensor, gradient: Tensor, damping: float) -> Tensor | None:
-    """Return the solution of (A + λI) δ = g, or None where the matrix is not positive definite."""
-    shifted = normal.clone()
-    shifted.diagonal().add_(damping)
-    factor, info = torch.linalg.cholesky_ex(shifted)
-    if int(info) != 0:
-        return None
-    step = torch.cholesky_solve(gradient[:, None], factor)[:, 0]
-    return step if bool(torch.isfinite(step).all()) else None
+    def _losses(self, candidates: Tensor, points: Sequence[Tensor]) -> Tensor:
+        """Return the loss (K,) for every row of parameters (K, P); nothing waits for the device."""
+        losses = []
+        for candidate in candidates:
+            vector_to_parameters(candidate, self._module.parameters())
+            losses.append(self._objective.step_loss(points))
+        return torch.stack(losses)

@@ -6,17 +6,21 @@ import time
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from math import inf, isfinite
+from math import ceil, inf, isfinite, log2
 from typing import Any, Protocol
 
 from torch import Generator, Tensor
 
 from pinnsolve.errors import DivergenceError
-from pinnsolve.networks import Ansatz, MultilayerPerceptron
+from pinnsolve.networks import Ansatz, Network
+from pinnsolve.training.balancing import pulls
+from pinnsolve.training.batch import BatchSize
 from pinnsolve.training.objective import Objective
 from pinnsolve.training.settings import TrainingSettings
+from pinnsolve.training.workers import ALONE, Workers
 
 ROUNDING = 1e-26  # a held-out objective below this is rounding: residuals of 1e-13 of their scale
+FEWEST, MOST = 8, 14  # 2^8 to 2^14 points of a gradient step, unless the settings fix them
 SMALL = 1e-18  # below this, an objective that wider layers lower no further has met its rounding
 
 
@@ -30,6 +34,7 @@ class StepResult:
         evaluations: residuals evaluated at points, forward passes counted once.
         accepted: whether the parameters changed.
         recorded: whether the step shall stand in the history.
+        fitted: the loss on the step's points after it, None if not known.
     """
 
     terms: dict[str, float]
@@ -37,6 +42,7 @@ class StepResult:
     evaluations: int = 0
     accepted: bool = True
     recorded: bool = True
+    fitted: float | None = None
 
     @property
     def loss(self) -> float:
@@ -100,11 +106,15 @@ class Budget:
         seconds: the time limit.
         steps: the largest number of steps; None for no limit.
         spent: seconds spent before this process, by a run that is resumed.
+        workers: the first of them holds the clock.
+        origin: seconds and steps that earlier windows of time have used: the budget is what lies beyond.
     """
 
     seconds: float
     steps: int | None
     spent: float = 0.0
+    origin: tuple[float, int] = (0.0, 0)
+    workers: Workers = ALONE
     _started: float = field(default_factory=time.monotonic)
 
     def start(self) -> None:
@@ -113,7 +123,12 @@ class Budget:
 
     @property
     def elapsed(self) -> float:
-        """Seconds of training so far."""
+        """Seconds of training so far, by the clock that all processes go by."""
+        return self.workers.agreed(self.own_clock)
+
+    @property
+    def own_clock(self) -> float:
+        """Seconds of training so far in this process."""
         return self.spent + time.monotonic() - self._started
 
     @property
@@ -123,9 +138,10 @@ class Budget:
 
     def used(self, step: int) -> float:
         """Return the share of the budget that is used: of the steps if they are limited, else of the time."""
+        seconds, first = self.origin
         if self.steps is not None:
-            return step / self.steps if self.steps else 1.0
-        return self.elapsed / self.seconds
+            return (step - first) / (self.steps - first) if self.steps > first else 1.0
+        return (self.elapsed - seconds) / (self.seconds - seconds)
 
     def is_exhausted(self, step: int) -> bool:
         """Return whether the steps or the time are used up."""
@@ -166,10 +182,11 @@ class Training:
     reason: str = ""
     is_converged: bool = False
     last_held_out: float = inf
-    _best: tuple[float, MultilayerPerceptron | None] = (inf, None)
+    _best: tuple[float, Network | None] = (inf, None)
 
     def __post_init__(self) -> None:
-        self.trained: MultilayerPerceptron = self.ansatz.network
+        self.trained: Network = self.ansatz.network
+        self.batch = self._batch_size()
 
     def __iter__(self) -> Iterator[TrainingStep]:
         """Train: yield after every step, until the budget is used or every stage has ended.
@@ -202,7 +219,18 @@ class Training:
     @property
     def point_count(self) -> int:
         """The interior collocation points of a gradient step."""
-        return self.settings.points or (1024 if len(self.objective.blocks[0].sampler.box[0]) == 1 else 4096)
+        return self.batch.count
+
+    def balance(self) -> None:
+        """Update balanced weights of soft conditions from the present points, if the settings ask for them."""
+        measure = self.settings.balance_measure
+        if measure is not None and len(self.objective.blocks) > 1:
+            self.objective.weighting.balance(pulls(self.objective, self.ansatz, self.collocation, measure))
+
+    def noted(self, result: StepResult) -> None:
+        """Let the number of points, unless the settings fix it, follow what a step did."""
+        if self.settings.points is None:
+            self.batch.observe(result.loss, result.fitted)
 
     def fresh_points(self, count: int) -> Sequence[Tensor]:
         """Draw and return new collocation points, a share of them chosen by the residual."""
@@ -243,8 +271,10 @@ class Training:
             "is_converged": self.is_converged,
             "best_held_out": self._best[0],
             "best_network": None if best is None else best.description(),
+            "batch": self.batch.state(),
+            "weighting": self.objective.weighting.state(),
             "samplers": [block.sampler.state() for block in self.objective.blocks],
-            "spent": self.budget.elapsed,
+            "spent": self.budget.own_clock,
         }
 
     def restore(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
@@ -254,6 +284,8 @@ class Training:
         self.generator.set_state(tensors["generator"].cpu())
         points = below("collocation.", tensors)
         self.collocation = [points[str(index)] for index in range(len(points))]
+        self.batch.restore(values["batch"])
+        self.objective.weighting.restore(values["weighting"])
         for block, state in zip(self.objective.blocks, values["samplers"], strict=True):
             block.sampler.restore(state)
         if values["best_network"] is not None:
@@ -262,6 +294,14 @@ class Training:
             self._best = float(values["best_held_out"]), best
         self.plan[min(self.stage_index, len(self.plan) - 1)].restore(below("stage.", tensors), values["stage"])
         self.budget.spent = float(values["spent"])
+
+    def _batch_size(self) -> BatchSize:
+        """Return how many points to begin with: the settings', else enough rows to determine the parameters."""
+        if self.settings.points is not None:
+            return BatchSize(self.settings.points, self.settings.points)
+        rows = sum(parameter.numel() for parameter in self.ansatz.parameters())
+        wanted = rows / len(self.objective.blocks[0].residuals)
+        return BatchSize(2 ** min(max(ceil(log2(wanted)), FEWEST), MOST), 2**MOST)
 
     def _noted(self, stage: Stage, result: StepResult) -> TrainingStep:
         """Return the record of a step, and remember its network if it is the best so far."""

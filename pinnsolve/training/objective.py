@@ -13,9 +13,14 @@ from torch import Generator, Tensor, nn
 
 from pinnsolve.derivatives import Differentiator, Jet
 from pinnsolve.networks import points_at_once
-from pinnsolve.problems import Partial, Problem, Residual
+from pinnsolve.problems import Condition, Partial, Problem, Residual
 from pinnsolve.problems.formulas import Formula, numpy_functions, torch_functions
 from pinnsolve.training.sampling import Sampler, residual_weighted
+from pinnsolve.training.settings import TrainingSettings
+from pinnsolve.training.weighting import CausalWeights, Weighting
+from pinnsolve.training.workers import ALONE, Workers
+
+CAUSAL_SHARPNESS = 1.0  # nonlinear problems gain a little from it or lose nothing; from 8 on, fronts are found late
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,17 @@ class Objective:
         fields: the ansatz.
         differentiator: the maker of jets.
         blocks: equations first, then one block per soft condition.
+        weighting: what gradient steps multiply residuals with on top of the factors.
+        layerwise: whether one backward pass gives the Jacobian (Taylor mode, finite differences).
+        workers: the processes that have points of their own; means are taken over all of them.
     """
 
     fields: nn.Module
     differentiator: Differentiator
     blocks: tuple[Block, ...]
+    weighting: Weighting
+    layerwise: bool = True
+    workers: Workers = ALONE
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -86,7 +97,7 @@ class Objective:
     def term_values(self, points: Sequence[Tensor]) -> dict[str, float]:
         """Return each residual's share of the objective, without a graph."""
         shares = [
-            float(values.square().sum()) * factor**2 / len(place)
+            self.workers.mean(float(values.square().sum()) * factor**2 / len(place))
             for block, place in zip(self.blocks, points, strict=True)
             for values, factor in zip(self.values(block, place), block.factors, strict=True)
         ]
@@ -98,24 +109,79 @@ class Objective:
         return points_at_once(self.fields)
 
     def residuals(self, points: Sequence[Tensor]) -> list[Tensor]:
-        """Return weighted residuals, one (N_k,) per name, whose squares sum to the objective."""
+        """Return residuals as gradient steps weigh them, one (N_k,) per name; their squares sum to the loss."""
+        found = []
+        for index, (block, place) in enumerate(zip(self.blocks, points, strict=True)):
+            values = self.raw(block, place)
+            magnitudes = self._magnitude(block, values) if block.is_interior else None
+            factors = self.step_factors(index, place, self.total_count(place), magnitudes)
+            found += [value * factor for value, factor in zip(values, factors, strict=True)]
+        return found
+
+    def step_factors(
+        self, index: int, points: Tensor, count: int, magnitudes: Tensor | None = None
+    ) -> list[Tensor | float]:
+        """Return what gradient steps multiply each residual of a block with.
+
+        Args:
+            index: the block.
+            points: all its points, or some of them.
+            count: how many there are in all.
+            magnitudes: |r| (N,) at the points, where the mean over them shall be corrected.
+        """
+        block = self.blocks[index]
+        by_point = self.weighting.point_factors(points, magnitudes) if block.is_interior else 1.0
+        first = sum(len(earlier.residuals) for earlier in self.blocks[:index])
         return [
-            residual * (factor / len(place) ** 0.5)
-            for block, place in zip(self.blocks, points, strict=True)
-            for residual, factor in zip(self.raw(block, place), block.factors, strict=True)
+            by_point * (self.weighting.multipliers[first + k].sqrt() * (factor / count**0.5))
+            for k, factor in enumerate(block.factors)
         ]
 
+    def plain_factors(self, index: int) -> list[float]:
+        """Return the factors of a block that make its residuals pure numbers, without a condition's weight."""
+        block = self.blocks[index]
+        first = sum(len(earlier.residuals) for earlier in self.blocks[:index])
+        return [factor / self.weighting.fixed[first + k] ** 0.5 for k, factor in enumerate(block.factors)]
+
+    def step_loss(self, points: Sequence[Tensor]) -> Tensor:
+        """Return the loss of gradient steps () without a graph, in chunks, still on the device."""
+        total: Tensor = points[0].new_zeros(())
+        with torch.no_grad():
+            for index, (block, place) in enumerate(zip(self.blocks, points, strict=True)):
+                for part in place.split(self.chunk):
+                    factors = self.step_factors(index, part, self.total_count(place))
+                    for value, factor in zip(self.raw(block, part), factors, strict=True):
+                        total += (value * factor).square().sum()
+        return self.workers.total(total)
+
+    def total_count(self, points: Tensor) -> int:
+        """Return how many points all processes have together, given one's own."""
+        return len(points) * self.workers.count
+
     def terms(self, points: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Return each residual's share of the objective."""
+        """Return each residual's share of the loss of gradient steps."""
         values = (residual.square().sum() for residual in self.residuals(points))
         return dict(zip(self.names, values, strict=True))
 
-    def _interior(self, block: Block, count: int, fraction: float, generator: Generator) -> Tensor:
-        def magnitude(points: Tensor) -> Tensor:
-            weighted = zip(self.values(block, points), block.factors, strict=True)
-            return torch.stack([residual.square() * factor**2 for residual, factor in weighted]).sum(0).sqrt()
+    def _magnitude(self, block: Block, values: Sequence[Tensor]) -> Tensor:
+        """Return the root of the sum of squared residuals (N,), each by its factor."""
+        weighted = zip(values, block.factors, strict=True)
+        return torch.stack([(value.detach() * factor).square() for value, factor in weighted]).sum(0).sqrt()
 
-        return residual_weighted(block.sampler, count, fraction, magnitude, generator)
+    def _interior(self, block: Block, count: int, fraction: float, generator: Generator) -> Tensor:
+        causal = self.weighting.causal
+
+        def magnitude(points: Tensor) -> Tensor:
+            found = self._magnitude(block, self.values(block, points))
+            if causal is None:
+                return found
+            causal.observe(points, found.square())
+            return found * causal(points).sqrt()
+
+        points = residual_weighted(block.sampler, count, fraction, magnitude, generator)
+        if fraction == 0 and causal is not None:
+            magnitude(points)  # without candidates the points themselves show where the residual is
+        return points
 
 
 def residual_scale(residual: Residual, problem: Problem, field_scales: dict[str, float]) -> float:
@@ -148,10 +214,12 @@ def build_objective(
     problem: Problem,
     fields: nn.Module,
     differentiator: Differentiator,
-    soft: Sequence,
+    soft: Sequence[Condition],
+    settings: TrainingSettings,
     *,
     field_scales: dict[str, float],
-    condition_weight: float,
+    layerwise: bool,
+    workers: Workers = ALONE,
     seed: int,
     dtype: torch.dtype,
     device: torch.device,
@@ -163,11 +231,14 @@ def build_objective(
         fields: the ansatz.
         differentiator: the maker of jets.
         soft: the conditions that are residuals.
+        settings: weights of conditions, of times, of points.
         field_scales: natural size of each field, for the scales of residuals.
-        condition_weight: weight of a condition's mean square, both in units of their scales.
+        layerwise: whether the maker of jets allows Jacobians by one backward pass.
+        workers: the processes that train together, each on points of its own.
         seed: of the points.
         dtype, device: of the points.
     """
+    seed = workers.seed(seed)
 
     def factor(residual: Residual, weight: float) -> float:
         return weight**0.5 / residual_scale(residual, problem, field_scales)
@@ -181,10 +252,27 @@ def build_objective(
     faces = [
         Block(
             (condition.residual,),
-            (factor(condition.residual, condition_weight),),
+            (factor(condition.residual, settings.condition_weight),),
             Sampler(problem, condition, seed + 1 + index, dtype, device),
             is_interior=False,
         )
         for index, condition in enumerate(soft)
     ]
-    return Objective(fields, differentiator, (interior, *faces))
+    fixed = [1.0] * len(problem.equations) + [settings.condition_weight] * len(faces)
+    like = torch.empty((), dtype=dtype, device=device)
+    weighting = Weighting(fixed, _causal_weights(problem, settings, workers, like), settings.corrected_share, like)
+    return Objective(fields, differentiator, (interior, *faces), weighting, layerwise, workers)
+
+
+def _causal_weights(
+    problem: Problem, settings: TrainingSettings, workers: Workers, like: Tensor
+) -> CausalWeights | None:
+    """Return the weights by time that the settings ask for; None for a steady problem."""
+    axis = problem.time_axis
+    sharpness = settings.causal
+    if sharpness == "auto":
+        sharpness = 0.0 if all(equation.is_linear for equation in problem.equations) else CAUSAL_SHARPNESS
+    if axis is None or problem.coordinates[axis].periodic or len(problem.coordinates) == 1 or not sharpness:
+        return None
+    time = problem.coordinates[axis]
+    return CausalWeights(axis, time.lower, time.upper, sharpness, like, workers)

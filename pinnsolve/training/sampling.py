@@ -33,11 +33,14 @@ class SobolStream:
 
     def draw(self, count: int) -> NDArray[np.float64]:
         """Return the next points, (count, d)."""
-        while len(self._left) < count:
+        parts, there = [self._left], len(self._left)
+        while there < count:
             if self._engine.num_generated + 2**_BLOCK > 2**30:  # the sequence ends; scramble anew
                 self._engine = qmc.Sobol(self._dimension, seed=self._seed + self.drawn)
-            self._left = np.concatenate([self._left, self._engine.random(2**_BLOCK)])
-        points, self._left = self._left[:count], self._left[count:]
+            parts.append(self._engine.random(2**_BLOCK))
+            there += 2**_BLOCK
+        drawn = np.concatenate(parts)
+        points, self._left = drawn[:count], drawn[count:]
         self.drawn += count
         return points
 

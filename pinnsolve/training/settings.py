@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+MOST_WINDOWS = 1000
+CONDITION_WEIGHT = 100.0  # errors of conditions are errors of the solution; residuals are larger by derivatives
+
+
+def _checked_windows(value: Any) -> Any:
+    if value != "auto" and not (type(value) is int and 1 <= value <= MOST_WINDOWS):
+        raise ValueError(f'windows are a whole number from 1 to {MOST_WINDOWS}, or "auto"')
+    return value
 
 
 class TrainingSettings(BaseModel):
@@ -17,8 +26,16 @@ class TrainingSettings(BaseModel):
         points: collocation points in the interior; None for 1,024 in one dimension and 4,096 beyond.
         resample: draw fresh points every so many steps; None for what suits the optimizer.
         adaptive: share of points drawn in proportion to |residual|.
-        balance: weight of a soft condition's mean square against an equation's, both scaled to 1.
+        importance: correct the loss for residual-weighted points, so that it is a mean over the domain again;
+            "auto" for adam and soap, whose steps follow that mean.
+        balance: weight of a soft condition's mean square against an equation's, both scaled to 1; or
+            "gradient-norm", "ntk": weights that make their gradients' norms, or the traces of their tangent
+            kernels, equal; "auto" is "ntk".
+        causal: how much later times wait for earlier ones, w = exp(-causal · share of the residual before t);
+            "auto" is 1 for nonlinear problems in space and time, else 0.
         learning_rate: of Adam.
+        windows: equal windows of time that are solved one after the other, each from the end of the one before;
+            "auto" is 1.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -28,5 +45,31 @@ class TrainingSettings(BaseModel):
     points: Annotated[int, Field(ge=1, le=10**7)] | None = None
     resample: Annotated[int, Field(ge=1)] | None = None
     adaptive: Annotated[float, Field(ge=0, le=1)] = 0.5
-    balance: Annotated[float, Field(gt=0)] = 100.0
+    importance: bool | Literal["auto"] = "auto"
+    balance: Annotated[float, Field(gt=0)] | Literal["auto", "gradient-norm", "ntk"] = "auto"
+    causal: Annotated[float, Field(ge=0, le=1e3)] | Literal["auto"] = "auto"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    windows: Annotated[int | Literal["auto"], BeforeValidator(_checked_windows)] = 1
+
+    @property
+    def window_count(self) -> int:
+        """The number of windows of time."""
+        return 1 if self.windows == "auto" else self.windows
+
+    @property
+    def condition_weight(self) -> float:
+        """The fixed weight of a soft condition's mean square, in the held-out objective and in least squares."""
+        return CONDITION_WEIGHT if isinstance(self.balance, str) else self.balance
+
+    @property
+    def balance_measure(self) -> Literal["gradient-norm", "ntk"] | None:
+        """What balanced weights make equal; None for a fixed weight."""
+        if self.balance == "auto":
+            return "ntk"
+        return self.balance if isinstance(self.balance, str) else None
+
+    @property
+    def corrected_share(self) -> float:
+        """The share of residual-weighted points that the loss is corrected for."""
+        wanted = self.optimizer in ("adam", "soap") if self.importance == "auto" else self.importance
+        return self.adaptive if wanted else 0.0

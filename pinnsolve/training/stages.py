@@ -15,13 +15,14 @@ from typing import Any
 from torch import Tensor
 
 from pinnsolve.errors import DivergenceError
-from pinnsolve.networks import MultilayerPerceptron, activation
+from pinnsolve.networks import Network, activation
 from pinnsolve.networks.multilayer import random_features, widened
 from pinnsolve.training.least_squares import solve_output_layer
 from pinnsolve.training.loop import StepResult, Training
 from pinnsolve.training.optimizers import Optimizer
 
 GROWTH = 1e6  # a loss this many times the best one has diverged
+BALANCE_EVERY = 10  # steps between two updates of balanced weights
 PATIENCE = 30  # rejected Levenberg-Marquardt steps in a row that mean stagnation
 FEATURE_POINTS_PER_UNIT = 4
 UNTRAINED = 1e-3  # above this held-out objective features are not worth widening yet,
@@ -64,7 +65,10 @@ class GradientStage:
                 break
             if not training.collocation or training.step % every == 0:
                 training.fresh_points(training.point_count)
+            if training.step % BALANCE_EVERY == 0:
+                training.balance()
             result = optimizer.step(training.collocation, training.step + 1)
+            training.noted(result)
             self._check_growth(result.loss)
             rejected = 0 if result.accepted else rejected + 1
             yield result
@@ -293,10 +297,10 @@ class CyclingStage:
 
 def _solve(
     training: Training,
-    wide: MultilayerPerceptron,
+    wide: Network,
     rows: int,
     iterations: int,
-    drawn_with: MultilayerPerceptron | None = None,
+    drawn_with: Network | None = None,
 ) -> StepResult:
     """Solve the output layer of a wide network on fresh points.
 
