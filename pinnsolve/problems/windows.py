@@ -16,6 +16,11 @@ States = Mapping[str, Sequence[sympy.Expr]]  # by field: value, slope in time, .
 MOST_SPACE = 2  # space coordinates that a state may depend on
 
 
+def is_marchable(problem: Problem) -> bool:
+    """Return whether a problem can be solved in windows of time."""
+    return not _obstacle(problem)
+
+
 def refuse_windows(problem: Problem) -> None:
     """Raise an error if a problem cannot be marched through windows of time.
 

@@ -29,6 +29,7 @@ from pinnsolve.problems import Problem
 from pinnsolve.references import ReferenceSolution, find_reference
 from pinnsolve.solving.differentiation import WindowedJets, choose_differentiator, taylor_fault
 from pinnsolve.solving.end_states import end_states
+from pinnsolve.solving.headway import Headway
 from pinnsolve.solving.march import March, Window
 from pinnsolve.solving.settings import Settings
 from pinnsolve.solving.watch import Monitor, Safeguard
@@ -41,6 +42,7 @@ __all__ = ["Progress", "Session", "build_ansatz", "prepare", "taylor_fault"]
 
 HELD_OUT_POINTS = 2**12
 HELD_OUT_SEED = 500_009  # apart from the seeds of training points
+MARCH_GOAL = 1e-13  # held-out objective at which a window leaves the rest of its time to later ones
 WINDOW_SEED = 1_000_003  # from one window of time to the next
 
 
@@ -90,6 +92,8 @@ class Session:
         device, dtype: where, and in which precision.
         march: the windows of time; one window for a problem that is solved as it is.
         windows: those begun; the last one is being trained.
+        headway: tells whether windows are to be tried.
+        whole: all of time as one window, set aside when it made no headway; None if it was not.
         reference: the truth, if there is one.
         warnings: sentences that the user must see.
         history: recorded steps.
@@ -103,11 +107,13 @@ class Session:
     dtype: torch.dtype
     march: March
     windows: list[Window]
+    headway: Headway
     reference: ReferenceSolution | None
     warnings: list[str]
     history: list[Progress] = field(default_factory=list)
     seconds: float = 0.0
     residual_evaluations: int = 0
+    whole: Window | None = None
 
     def train(self) -> Iterator[Progress]:
         """Train until the steps or the time are used up or nothing improves; yield recorded steps.
@@ -117,9 +123,13 @@ class Session:
         """
         self.training.budget.start()
         yield from self._train_window()
+        while (count := self.headway.next_march(self.march.count, len(self.windows), self.training)) is not None:
+            self._begin_march(count, (self.training.budget.elapsed, self.training.step))
+            yield from self._train_window()
         while len(self.windows) < self.march.count:
             self._begin_window()
             yield from self._train_window()
+        self._keep_the_better()
 
     @property
     def training(self) -> Training:
@@ -186,9 +196,14 @@ class Session:
         for index, (window, later) in enumerate(zip(self.windows, self.windows[1:], strict=False)):
             tensors |= {f"windows.{index}.{name}": value for name, value in window.tensors().items()}
             finished.append({"network": window.ansatz.network.description(), "end": later.training.budget.origin})
+        if self.whole is not None:
+            tensors |= {f"whole.{name}": value for name, value in self.whole.tensors().items()}
         return tensors, {
             "network": network.description(),
             "training": values,
+            "march": self.march.count,
+            "march_origin": self.windows[0].training.budget.origin,
+            "whole": None if self.whole is None else self.whole.ansatz.network.description(),
             "windows": finished,
             "residual_evaluations": self.residual_evaluations,
         }
@@ -196,7 +211,10 @@ class Session:
     def restore(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Go on where the session stood that these tensors and values were taken from."""
         moved = {name: tensor.to(self.device) for name, tensor in tensors.items()}
-        for index, finished in enumerate(values.get("windows", ())):
+        if values["whole"] is not None:
+            self.windows[0].restore(values["whole"], below("whole.", moved))
+            self._begin_march(int(values["march"]), tuple(values["march_origin"]))
+        for index, finished in enumerate(values["windows"]):
             self.windows[-1].restore(finished["network"], below(f"windows.{index}.", moved))
             self._begin_window(tuple(finished["end"]))
         window = self.windows[-1]
@@ -209,7 +227,7 @@ class Session:
 
     def _train_window(self) -> Iterator[Progress]:
         window = self.windows[-1]
-        number = None if self.march.count == 1 else len(self.windows)
+        number = self._window_number
         equations = tuple(equation.name for equation in self.problem.equations)
         monitor = Monitor(self.march, self.reference, [each.ansatz for each in self.windows])
         safeguard = Safeguard(window.ansatz)
@@ -224,11 +242,41 @@ class Session:
                     )
                     self.history.append(progress)
                     yield progress
+                if self.march.count == 1 and self.headway.is_missing(window.training):
+                    break
         except DivergenceError:
             safeguard.restore()
             window.training.reason = "divergence"
             raise
         window.training.adopt_best()
+
+    @property
+    def _window_number(self) -> int | None:
+        """The number of the window under way, 0 for all of time before a march; None where there is none to come."""
+        if self.march.count > 1:
+            return len(self.windows)
+        return 0 if self.headway.may_march else None
+
+    def _begin_march(self, count: int, origin: tuple[float, int]) -> None:
+        """Start anew, in equal windows of time, after so many seconds and steps."""
+        if self.march.count == 1:
+            self.whole = self.windows[0]
+        self.march = March(self.problem, count)
+        budget = self.march.budget(self.settings, 0, *origin)
+        first = _window(self.march.problem_of(0, None), self.settings, self.settings.seed, budget)
+        first.training.step, first.training.goal = origin[1], MARCH_GOAL
+        budget.start()
+        self.windows = [first]
+
+    def _keep_the_better(self) -> None:
+        """Return to all of time at once if that leaves the smaller residual after all."""
+        if self.whole is None:
+            return
+        objective, points = self.whole.training.objective, self.whole.training.held_out
+        marched = replace(objective, fields=self.ansatz, differentiator=self.differentiator).value(points)
+        if self.whole.training.best_held_out < marched:
+            self.whole.training.step, self.whole.training.reason = self.training.step, self.training.reason
+            self.windows, self.march, self.whole = [self.whole], March(self.problem, 1), None
 
     def _begin_window(self, origin: tuple[float, int] | None = None) -> None:
         """Prepare the next window, from the end of the one before and its network.
@@ -246,6 +294,8 @@ class Session:
         budget = self.march.budget(self.settings, index, seconds, step)  # shared out now: preparation took time
         window.training.budget = replace(budget, workers=before.training.budget.workers)
         window.training.step = step
+        if index + 1 < self.march.count:
+            window.training.goal = MARCH_GOAL  # the time that is left helps the windows to come more
         self.windows.append(window)
         self.warnings += [f"window {index + 1}: {note}" for note in [*notes, *window.notes]]
 
@@ -269,6 +319,7 @@ def prepare(problem: Problem, settings: Settings, reference: ReferenceSolution |
         dtype=getattr(torch, settings.precision),
         march=march,
         windows=[first],
+        headway=Headway.of(problem, settings),
         reference=reference if reference is not None else find_reference(problem),
         warnings=[sentence for sentence in (warning, *first.notes) if sentence],
     )

@@ -167,6 +167,7 @@ class Training:
         is_converged: whether the residual has met its rounding.
         trained: the network that gradient steps train; others stand in the ansatz for a stage only.
         last_held_out: the objective on the held-out points after the last recorded step.
+        goal: a held-out objective that is low enough; what the budget holds beyond it is left to others.
     """
 
     ansatz: Ansatz
@@ -182,6 +183,7 @@ class Training:
     reason: str = ""
     is_converged: bool = False
     last_held_out: float = inf
+    goal: float = ROUNDING
     _best: tuple[float, Network | None] = (inf, None)
 
     def __post_init__(self) -> None:
@@ -248,8 +250,13 @@ class Training:
             before: what a narrower layer left.
             now: what a wider one leaves; no more than a quarter less, if both are small, means rounding.
         """
-        self.is_converged |= now <= ROUNDING or (now < SMALL and not now < 0.25 * before)
+        self.is_converged |= now <= self.goal or (now < SMALL and not now < 0.25 * before)
         return self.is_converged
+
+    @property
+    def best_held_out(self) -> float:
+        """The least objective on the held-out points so far."""
+        return self._best[0]
 
     def adopt_best(self) -> None:
         """Put the network with the least held-out objective into the ansatz; training would go on with its own."""

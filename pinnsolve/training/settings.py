@@ -35,7 +35,7 @@ class TrainingSettings(BaseModel):
             "auto" is 1 for nonlinear problems in space and time, else 0.
         learning_rate: of Adam.
         windows: equal windows of time that are solved one after the other, each from the end of the one before;
-            "auto" is 1.
+            "auto": all of time at once, and in windows if that makes no headway.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -49,11 +49,11 @@ class TrainingSettings(BaseModel):
     balance: Annotated[float, Field(gt=0)] | Literal["auto", "gradient-norm", "ntk"] = "auto"
     causal: Annotated[float, Field(ge=0, le=1e3)] | Literal["auto"] = "auto"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    windows: Annotated[int | Literal["auto"], BeforeValidator(_checked_windows)] = 1
+    windows: Annotated[int | Literal["auto"], BeforeValidator(_checked_windows)] = "auto"
 
     @property
     def window_count(self) -> int:
-        """The number of windows of time."""
+        """The number of windows of time to begin with."""
         return 1 if self.windows == "auto" else self.windows
 
     @property

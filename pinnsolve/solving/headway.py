@@ -1,0 +1,73 @@
+"""Whether all of time at once makes headway in training, or windows of time are tried instead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+from pinnsolve.problems import Problem
+from pinnsolve.problems.windows import is_marchable
+from pinnsolve.solving.settings import Settings
+from pinnsolve.training import Training
+
+EARLY, PILOT = 0.1, 0.25  # shares of the budget between which training must make headway
+HEADWAY = 30.0  # least factor by which the held-out objective falls between them
+UNSOLVED = 1e-6  # a held-out objective above this solves nothing
+LATEST = 0.6  # share of the whole budget after which it is too late to start anew
+FIRST_MARCH, FINEST_MARCH = 8, 16  # windows
+
+
+@dataclass
+class Headway:
+    """Watches the held-out objective of one run.
+
+    Chaos and long times keep a network that spans all of time from the solution: its loss stagnates, or is
+    low for a wrong answer. Training that works lowers the held-out objective a hundredfold or more between
+    a tenth and a quarter of the budget, or has it low by then.
+
+    Attributes:
+        may_march: whether windows are an alternative at all: asked to be chosen automatically, for a
+            nonlinear problem that can be marched.
+        seconds, steps: the budget of the run; no limit of steps if None.
+    """
+
+    may_march: bool
+    seconds: float
+    steps: int | None
+    _early: float = inf
+
+    @classmethod
+    def of(cls, problem: Problem, settings: Settings) -> Headway:
+        """Return the watch over a run with these settings."""
+        training = settings.training
+        automatic = training.windows == "auto" and training.optimizer == "auto"
+        nonlinear = not all(equation.is_linear for equation in problem.equations)
+        return cls(automatic and nonlinear and is_marchable(problem), settings.time_limit, training.steps)
+
+    def is_missing(self, training: Training) -> bool:
+        """Return whether training on all of time at once is to be given up; to be asked after every step."""
+        if not self.may_march:
+            return False
+        if training.used < EARLY:
+            self._early = training.best_held_out
+        return training.used >= PILOT and training.best_held_out > max(UNSOLVED, self._early / HEADWAY)
+
+    def next_march(self, count: int, begun: int, training: Training) -> int | None:
+        """Return how many windows to march through, from the start; None if all goes well or it is too late.
+
+        Args:
+            count: windows of the present march, 1 for all of time.
+            begun: how many of them were begun.
+            training: in the last of these.
+        """
+        if not self.may_march or begun > 1 or self._spent(training) > LATEST:
+            return None
+        if count == 1:
+            return FIRST_MARCH if self.is_missing(training) else None
+        # a first window that its share of the budget did not solve must be shorter
+        return 2 * count if training.best_held_out > UNSOLVED and count < FINEST_MARCH else None
+
+    def _spent(self, training: Training) -> float:
+        if self.steps is not None:
+            return training.step / max(self.steps, 1)
+        return training.budget.elapsed / self.seconds
