@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -37,6 +38,14 @@ class Seen:
     step: int = 0
 
 
+class Late(Seen):
+    """A window that ended when it was too late to start anew."""
+
+    def __init__(self, best_held_out: float) -> None:
+        super().__init__(1.0, best_held_out)
+        self.budget = SimpleNamespace(elapsed=61.0)
+
+
 def _watch() -> Headway:
     return Headway(may_march=True, seconds=100.0, steps=100)
 
@@ -59,7 +68,8 @@ def test_a_march_begins_once_and_gets_finer_if_its_first_window_is_not_solved():
     assert watch.next_march(16, 1, Seen(1.0, 0.5, step=45)) is None
     assert watch.next_march(8, 1, Seen(1.0, 1e-9, step=40)) is None
     assert watch.next_march(8, 2, Seen(1.0, 0.5, step=50)) is None
-    assert watch.next_march(8, 1, Seen(1.0, 0.5, step=70)) is None
+    assert watch.next_march(8, 1, Seen(1.0, 0.5, step=53)) is None  # 47 steps are not 3 for each of 16 windows
+    assert Headway(True, 100.0, None).next_march(8, 1, Late(0.5)) is None
     assert Headway(False, 100.0, 100).next_march(1, 1, Seen(0.3, 0.5)) is None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
 
 from pinnsolve.problems import Problem
 from pinnsolve.problems.windows import is_marchable
@@ -15,6 +14,7 @@ HEADWAY = 30.0  # least factor by which the held-out objective falls between the
 UNSOLVED = 1e-6  # a held-out objective above this solves nothing
 LATEST = 0.6  # share of the whole budget after which it is too late to start anew
 FIRST_MARCH, FINEST_MARCH = 8, 16  # windows
+LEAST_STEPS = 3  # per window
 
 
 @dataclass
@@ -29,12 +29,13 @@ class Headway:
         may_march: whether windows are an alternative at all: asked to be chosen automatically, for a
             nonlinear problem that can be marched.
         seconds, steps: the budget of the run; no limit of steps if None.
+        early: the held-out objective when a tenth of the budget was spent; None before the first step.
     """
 
     may_march: bool
     seconds: float
     steps: int | None
-    _early: float = inf
+    early: float | None = None
 
     @classmethod
     def of(cls, problem: Problem, settings: Settings) -> Headway:
@@ -48,9 +49,9 @@ class Headway:
         """Return whether training on all of time at once is to be given up; to be asked after every step."""
         if not self.may_march:
             return False
-        if training.used < EARLY:
-            self._early = training.best_held_out
-        return training.used >= PILOT and training.best_held_out > max(UNSOLVED, self._early / HEADWAY)
+        if training.used < EARLY or self.early is None:
+            self.early = training.best_held_out
+        return training.used >= PILOT and training.best_held_out > max(UNSOLVED, self.early / HEADWAY)
 
     def next_march(self, count: int, begun: int, training: Training) -> int | None:
         """Return how many windows to march through, from the start; None if all goes well or it is too late.
@@ -62,10 +63,14 @@ class Headway:
         """
         if not self.may_march or begun > 1 or self._spent(training) > LATEST:
             return None
-        if count == 1:
-            return FIRST_MARCH if self.is_missing(training) else None
         # a first window that its share of the budget did not solve must be shorter
-        return 2 * count if training.best_held_out > UNSOLVED and count < FINEST_MARCH else None
+        wanted = FIRST_MARCH if count == 1 else 2 * count
+        fails = self.is_missing(training) if count == 1 else training.best_held_out > UNSOLVED
+        return wanted if fails and wanted <= FINEST_MARCH and self._allows(wanted, training) else None
+
+    def _allows(self, count: int, training: Training) -> bool:
+        """Return whether the steps that are left are enough for so many windows."""
+        return self.steps is None or self.steps - training.step >= LEAST_STEPS * count
 
     def _spent(self, training: Training) -> float:
         if self.steps is not None:

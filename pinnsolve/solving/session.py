@@ -201,6 +201,7 @@ class Session:
         return tensors, {
             "network": network.description(),
             "training": values,
+            "early": self.headway.early,
             "march": self.march.count,
             "march_origin": self.windows[0].training.budget.origin,
             "whole": None if self.whole is None else self.whole.ansatz.network.description(),
@@ -211,6 +212,7 @@ class Session:
     def restore(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Go on where the session stood that these tensors and values were taken from."""
         moved = {name: tensor.to(self.device) for name, tensor in tensors.items()}
+        self.headway.early = values["early"]
         if values["whole"] is not None:
             self.windows[0].restore(values["whole"], below("whole.", moved))
             self._begin_march(int(values["march"]), tuple(values["march_origin"]))
@@ -242,7 +244,7 @@ class Session:
                     )
                     self.history.append(progress)
                     yield progress
-                if self.march.count == 1 and self.headway.is_missing(window.training):
+                if self.march.count == 1 and self.headway.next_march(1, 1, window.training) is not None:
                     break
         except DivergenceError:
             safeguard.restore()
