@@ -68,8 +68,8 @@ def _self_test() -> str:
     from pathlib import Path
 
     from pinnsolve.problems.loading import parse_problem
-    from pinnsolve.solving import resolve_settings
-    from pinnsolve.solving.session import prepare, taylor_fault
+    from pinnsolve.solving import prepare, resolve_settings
+    from pinnsolve.solving.differentiation import taylor_fault
 
     text = b"""
 title = "self-test"

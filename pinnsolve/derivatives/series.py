@@ -1,115 +1,31 @@
 r"""Truncated multivariate Taylor arithmetic.
 
 A series holds the partial derivatives ∂^α z of a quantity z at N points, for all α of a set that is
-closed downwards. Arithmetic follows the rules of Leibniz and Faà di Bruno,
-
-    ∂^α (a b)  = Σ_(β≤α) C(α,β) ∂^β a ∂^(α-β) b,
-    ∂^α φ(z)   = Σ_π φ^(|π|)(z) Π_(B∈π) ∂^B z,       π: partitions of the multiset α,
-
-so that one forward pass through a network gives every derivative that an equation needs.
-The adjoint of a composition is a product again: δ(φ∘z) = (φ'∘z)·δz.
-Source: Griewank, Walther (2008), Evaluating Derivatives, chapter 13; Hardy (2006), Electron. J. Combin. 13, R1.
+closed downwards. Products, compositions and linear maps of series follow the rules of `algebra`, so that one
+forward pass through a network gives every derivative that an equation needs.
+Source: Griewank, Walther (2008), Evaluating Derivatives, chapter 13.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import product
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-MultiIndex = tuple[int, ...]
-Derivatives = Callable[[Tensor, int], list[Tensor]]  # (z, k) to [φ(z), ..., φ^(k)(z)]
+from pinnsolve.derivatives.algebra import Algebra, algebra
+from pinnsolve.derivatives.composition import Composition, Derivatives, Product, Riccati
+from pinnsolve.derivatives.linear import Linear, summed_layer
 
-
-@dataclass(frozen=True)
-class _Term:
-    """coefficient · φ^(order)(z) · Π z[channels] in a composition."""
-
-    order: int
-    coefficient: int
-    channels: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Algebra:
-    """The multi-indices kept (zero first, then by order) and the tables of the two rules.
-
-    Attributes:
-        indices: the channels; channel c holds ∂^indices[c].
-        products: per channel α, triples (C(α,β), channel of β, channel of α-β).
-        compositions: per channel, the terms of Faà di Bruno's formula.
-    """
-
-    indices: tuple[MultiIndex, ...]
-    products: tuple[tuple[tuple[int, int, int], ...], ...]
-    compositions: tuple[tuple[_Term, ...], ...]
-
-    @property
-    def order(self) -> int:
-        """The highest total order kept."""
-        return max(sum(index) for index in self.indices)
-
-    def channel(self, index: MultiIndex) -> int:
-        """Return the channel that holds this derivative."""
-        return self.indices.index(index)
-
-
-@cache
-def algebra(indices: frozenset[MultiIndex]) -> Algebra:
-    """Return the algebra over the smallest downward closed set that holds these multi-indices."""
-    closed = {below for index in indices for below in _below(index)}
-    channels = tuple(sorted(closed, key=lambda index: (sum(index), tuple(-times for times in index))))
-    position = {index: channel for channel, index in enumerate(channels)}
-    products = tuple(
-        tuple((_binomial(alpha, beta), position[beta], position[_minus(alpha, beta)]) for beta in _below(alpha))
-        for alpha in channels
-    )
-    return Algebra(channels, products, tuple(_composition(alpha, position) for alpha in channels))
-
-
-def _below(index: MultiIndex) -> Iterable[MultiIndex]:
-    return product(*(range(times + 1) for times in index))
-
-
-def _minus(alpha: MultiIndex, beta: MultiIndex) -> MultiIndex:
-    return tuple(a - b for a, b in zip(alpha, beta, strict=True))
-
-
-def _binomial(alpha: MultiIndex, beta: MultiIndex) -> int:
-    return math.prod(math.comb(a, b) for a, b in zip(alpha, beta, strict=True))
-
-
-def _composition(alpha: MultiIndex, position: dict[MultiIndex, int]) -> tuple[_Term, ...]:
-    """Return Faà di Bruno's terms of one derivative, equal partitions counted together."""
-    letters = [axis for axis, times in enumerate(alpha) for _ in range(times)]
-    counts: dict[tuple[int, ...], int] = {}
-    for partition in _partitions(letters):
-        blocks = (tuple(block.count(axis) for axis in range(len(alpha))) for block in partition)
-        key = tuple(sorted(position[block] for block in blocks))
-        counts[key] = counts.get(key, 0) + 1
-    return tuple(_Term(len(key), count, key) for key, count in sorted(counts.items()))
-
-
-def _partitions(letters: Sequence[int]) -> Iterable[list[list[int]]]:
-    """Yield every partition of a sequence of (distinguishable) letters into blocks."""
-    if not letters:
-        yield []
-        return
-    first, rest = letters[0], letters[1:]
-    for partition in _partitions(rest):
-        yield [[first], *partition]
-        for index, block in enumerate(partition):
-            yield [*partition[:index], [first, *block], *partition[index + 1 :]]
+_NARROW = 8  # a layer that is so many times narrower than the one before it sums that one without storing it
 
 
 class Series:
-    """A truncated Taylor series at N points: torch functions on it act by the rules above.
+    """A truncated Taylor series at N points: torch functions on it act by the rules of `algebra`.
 
     Args:
         coefficients: (C, ...) with channel 0 the value and channel c the derivative ∂^indices[c].
@@ -123,12 +39,10 @@ class Series:
     @classmethod
     def coordinates(cls, points: Tensor, algebra: Algebra) -> Series:
         """Return the coordinates themselves, (C, N, d): values, unit slopes, zero beyond."""
-        coefficients = points.new_zeros(len(algebra.indices), points.shape[-1], *points.shape[:-1]).movedim(1, -1)
-        coefficients[0] = points
-        for channel, index in enumerate(algebra.indices):
-            if sum(index) == 1:
-                coefficients[channel, ..., index.index(1)] = 1.0
-        return cls(coefficients, algebra)
+        columns = list(points.unbind(-1))
+        one, zero = torch.ones_like(columns[0]), torch.zeros_like(columns[0])
+        slopes = [[one if sum(index) == 1 and times else zero for times in index] for index in algebra.indices[1:]]
+        return cls(torch.stack([torch.stack(channel) for channel in [columns, *slopes]]).movedim(1, -1), algebra)
 
     @property
     def shape(self) -> torch.Size:
@@ -136,8 +50,13 @@ class Series:
         return self.coefficients.shape[1:]
 
     def compose(self, derivatives: Derivatives) -> Series:
-        """Return φ∘z from the derivatives of φ."""
-        return Series(_Composition.apply(self.coefficients, derivatives, self.algebra), self.algebra)
+        """Return φ∘z.
+
+        Args:
+            derivatives: (z, k) to [φ(z), ..., φ^(k)(z)]; if it has an attribute riccati = (a, b, c), then
+                φ' = a + bφ + cφ² is relied upon, and it is asked for φ alone.
+        """
+        return Series(Composition.apply(self.coefficients, derivatives, self.algebra), self.algebra)
 
     def __getitem__(self, key: Any) -> Series:
         key = key if isinstance(key, tuple) else (key,)
@@ -164,12 +83,7 @@ class Series:
     def __mul__(self, other: Any) -> Series:
         if not isinstance(other, Series):
             return Series(self.coefficients * other, self.algebra)
-        a, b = self.coefficients, other.coefficients
-        channels = [
-            sum((a[beta] * b[gamma] * times for times, beta, gamma in terms[1:]), a[terms[0][1]] * b[terms[0][2]])
-            for terms in self.algebra.products
-        ]
-        return Series(torch.stack(channels), self.algebra)
+        return Series(Product.apply(self.coefficients, other.coefficients, self.algebra), self.algebra)
 
     __radd__ = __add__
     __rmul__ = __mul__
@@ -193,47 +107,37 @@ class Series:
         return rule(*args, **(kwargs or {}))
 
 
-class _Composition(torch.autograd.Function):
-    """φ∘z on coefficients (C, ...), with the adjoint written out: a third of autograd's time and memory."""
+class _Affine(Series):
+    """W h + b where nothing is differentiated; evaluated when it is asked for."""
 
-    @staticmethod
-    def forward(ctx: Any, coefficients: Tensor, derivatives: Derivatives, algebra: Algebra) -> Tensor:
-        phi = derivatives(coefficients[0], algebra.order + ctx.needs_input_grad[0])
-        ctx.algebra = algebra
-        ctx.save_for_backward(coefficients, *phi)
-        return _compose(coefficients, phi, algebra)
+    def __init__(self, inputs: Series, weight: Tensor, bias: Tensor | None) -> None:
+        self.inputs, self.layer, self.algebra = inputs, (weight, bias), inputs.algebra
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (gradient,) = gradients
-        coefficients, *phi = ctx.saved_tensors
-        slope = _compose(coefficients, phi[1:], ctx.algebra)  # φ'∘z
-        result = slope[0] * gradient  # γ = 0, all channels at once
-        for channel, terms in enumerate(ctx.algebra.products):
-            for times, beta, gamma in terms:
-                if gamma:
-                    result[beta].addcmul_(slope[gamma], gradient[channel], value=times)
-        return result, None, None
+    @cached_property
+    def coefficients(self) -> Tensor:  # type: ignore[override]
+        """W h + b."""
+        return Linear.apply(self.inputs.coefficients, *self.layer)
+
+    def compose(self, derivatives: Derivatives) -> Series:
+        """Return φ(W h + b), evaluated when it is asked for."""
+        return _Hidden(self, derivatives)
 
 
-def _compose(coefficients: Tensor, phi: Sequence[Tensor], algebra: Algebra) -> Tensor:
-    result = torch.empty_like(coefficients)
-    result[0] = phi[0]
-    if len(result) > 1:
-        torch.mul(phi[1], coefficients[1:], out=result[1:])  # the term φ'(z) ∂^α z of every channel α
-    for channel, terms in enumerate(algebra.compositions):
-        for term in terms:
-            if term.order > 1:
-                result[channel].addcmul_(phi[term.order], _monomial(coefficients, term))
-    return result
+class _Hidden(Series):
+    """φ(W h + b) where nothing is differentiated; evaluated when it is asked for: `summed` does not ask for it."""
 
+    def __init__(self, affine: _Affine, derivatives: Derivatives) -> None:
+        self.affine, self.derivatives, self.algebra = affine, derivatives, affine.algebra
 
-def _monomial(coefficients: Tensor, term: _Term) -> Tensor:
-    value = coefficients[term.channels[0]]
-    for channel in term.channels[1:]:
-        value = value * coefficients[channel]
-    return value if term.coefficient == 1 else value * term.coefficient
+    @cached_property
+    def coefficients(self) -> Tensor:  # type: ignore[override]
+        """φ(W h + b)."""
+        return Series.compose(self.affine, self.derivatives).coefficients
+
+    def summed(self, weight: Tensor, bias: Tensor | None) -> Series:
+        """Return V φ(W h + b) + c."""
+        h, layer = self.affine.inputs.coefficients, self.affine.layer
+        return Series(summed_layer(h, layer, self.derivatives, (weight, bias), self.algebra), self.algebra)
 
 
 def _power_derivatives(z: Tensor, exponent: float, order: int) -> list[Tensor]:
@@ -245,57 +149,16 @@ def _power_derivatives(z: Tensor, exponent: float, order: int) -> list[Tensor]:
     return result
 
 
-class _Linear(torch.autograd.Function):
-    """W z + b on coefficients (C, N, in): W acts on every channel, b on the value alone.
-
-    In memory the points lie innermost, (C, out, N): matrix products with long rows are twice as fast
-    on a CPU, and elementwise work on a channel is one contiguous sweep.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, coefficients: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(coefficients, weight)
-        result = _mixed(weight, coefficients)
-        if bias is not None:
-            result[0] += bias
-        return result
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        (gradient,) = gradients  # (C, N, out)
-        coefficients, weight = ctx.saved_tensors
-        for_inputs, for_weight, for_bias = ctx.needs_input_grad
-        return (
-            _mixed(weight.t(), gradient) if for_inputs else None,
-            _contracted(gradient, coefficients) if for_weight else None,
-            gradient[0].flatten(0, -2).sum(0) if for_bias else None,
-        )
-
-
-def _mixed(matrix: Tensor, coefficients: Tensor) -> Tensor:
-    """Return matrix · z for every channel and point, (C, N, out), points innermost in memory."""
-    rows = coefficients.flatten(1, -2).transpose(-1, -2)  # (C, in, N)
-    result = rows.new_empty(rows.shape[0], matrix.shape[0], rows.shape[2])
-    for channel, row in enumerate(rows):
-        if matrix.shape[1] == 1:
-            torch.mul(matrix, row, out=result[channel])  # BLAS is slow on an inner length of 1
-        else:
-            torch.mm(matrix, row, out=result[channel])
-    return result.transpose(-1, -2).unflatten(1, coefficients.shape[1:-1])
-
-
-def _contracted(left: Tensor, right: Tensor) -> Tensor:
-    """Return Σ_(c,n) left[c,n,i] right[c,n,j]."""
-    left, right = left.flatten(1, -2), right.flatten(1, -2)
-    result = left[0].t() @ right[0]
-    for channel in range(1, left.shape[0]):
-        result.addmm_(left[channel].t(), right[channel])
-    return result
-
-
 def _linear(inputs: Series, weight: Tensor, bias: Tensor | None = None) -> Series:
-    return Series(_Linear.apply(inputs.coefficients, weight, bias), inputs.algebra)
+    if torch.is_grad_enabled() and _requires_gradient(inputs.coefficients, weight, bias):
+        return Series(Linear.apply(inputs.coefficients, weight, bias), inputs.algebra)
+    if isinstance(inputs, _Hidden) and _NARROW * weight.shape[0] <= weight.shape[1]:
+        return inputs.summed(weight, bias)
+    return _Affine(inputs, weight, bias)
+
+
+def _requires_gradient(*tensors: Tensor | None) -> bool:
+    return any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
 def _joined(function: Callable[..., Tensor]) -> Callable[..., Series]:
@@ -321,13 +184,16 @@ def _log_derivatives(z: Tensor, order: int) -> list[Tensor]:
     return [torch.log(z), *_power_derivatives(z, -1.0, max(order - 1, 0))][: order + 1]
 
 
-def _tanh_derivatives(z: Tensor, order: int) -> list[Tensor]:
-    """Return derivatives of y = tanh z by Leibniz' rule on y' = 1 - y²; nothing in it can overflow."""
-    result = [torch.tanh(z)]
-    for k in range(order):
-        square = sum((math.comb(k, j) * result[j] * result[k - j] for j in range(k + 1)), torch.zeros_like(z))
-        result.append(1 - square if k == 0 else -square)
-    return result
+@dataclass(frozen=True)
+class _RiccatiFunction:
+    """f with f' = a + bf + cf²; nobody asks for its derivatives."""
+
+    value: Callable[[Tensor], Tensor]
+    riccati: Riccati
+
+    def __call__(self, z: Tensor, order: int) -> list[Tensor]:
+        """Return [f(z)]."""
+        return [self.value(z)]
 
 
 def _from_slope(value: Callable[[Tensor], Tensor], slope: Callable[[Any], Any]) -> Callable[[Series], Series]:
@@ -362,14 +228,14 @@ RULES: dict[Any, Callable[..., Any]] = {
     torch.Tensor.__rsub__: lambda a, b: b - a if isinstance(b, Series) else -a + b,
     torch.sin: _elementary(_cycle(torch.sin, torch.cos, lambda z: -torch.sin(z), lambda z: -torch.cos(z))),
     torch.cos: _elementary(_cycle(torch.cos, lambda z: -torch.sin(z), lambda z: -torch.cos(z), torch.sin)),
-    torch.tan: lambda z: torch.sin(z) / torch.cos(z),
+    torch.tan: _elementary(_RiccatiFunction(torch.tan, (1.0, 0.0, 1.0))),
     torch.exp: _elementary(_cycle(torch.exp)),
     torch.log: _elementary(_log_derivatives),
     torch.sqrt: lambda z: z**0.5,
     torch.sinh: _elementary(_cycle(torch.sinh, torch.cosh)),
     torch.cosh: _elementary(_cycle(torch.cosh, torch.sinh)),
-    torch.tanh: _elementary(_tanh_derivatives),
-    torch.sigmoid: lambda z: (z * 0.5).compose(_tanh_derivatives) * 0.5 + 0.5,
+    torch.tanh: _elementary(_RiccatiFunction(torch.tanh, (1.0, 0.0, -1.0))),
+    torch.sigmoid: _elementary(_RiccatiFunction(torch.sigmoid, (0.0, 1.0, -1.0))),
     torch.atan: _from_slope(torch.atan, lambda z: 1 / (z * z + 1)),
     torch.asin: _from_slope(torch.asin, lambda z: (1 - z * z) ** -0.5),
     torch.acos: _from_slope(torch.acos, lambda z: -((1 - z * z) ** -0.5)),

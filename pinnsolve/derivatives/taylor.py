@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from pinnsolve.derivatives.algebra import Algebra, algebra
 from pinnsolve.derivatives.jet import Fields, Jet
-from pinnsolve.derivatives.series import Series, algebra
+from pinnsolve.derivatives.series import Series
 from pinnsolve.problems import Partial
 
 
@@ -20,11 +21,15 @@ def taylor(fields: Fields, points: Tensor, partials: Sequence[Partial]) -> Jet:
         partials: what to evaluate, any order and mixture.
     """
     multi_indices = frozenset({partial.orders for partial in partials} or {(0,) * points.shape[-1]})
-    values = fields(Series.coordinates(points, algebra(multi_indices)))
-    return Jet(points, {partial: _channel(values[partial.field], partial, points) for partial in partials})
+    carried = algebra(multi_indices)
+    fields_as_series = fields(Series.coordinates(points, carried))
+    values = {name: _channels(value, points, carried) for name, value in fields_as_series.items()}
+    return Jet(points, {partial: values[partial.field][carried.channel(partial.orders)] for partial in partials})
 
 
-def _channel(value: Series | Tensor | float, partial: Partial, points: Tensor) -> Tensor:
+def _channels(value: Series | Tensor | float, points: Tensor, carried: Algebra) -> Sequence[Tensor]:
+    """Return all channels (N,) of a field's value, be it a series or a constant."""
     if isinstance(value, Series):
-        return value.coefficients[value.algebra.channel(partial.orders)].expand(points.shape[:-1])
-    return points.new_zeros(points.shape[:-1]) + (value if partial.order == 0 else 0.0)
+        return value.coefficients.expand(-1, *points.shape[:-1]).unbind(0)
+    zero = points.new_zeros(points.shape[:-1])
+    return [zero + value, *[zero] * (len(carried.indices) - 1)]

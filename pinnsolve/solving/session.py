@@ -9,39 +9,25 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
 from pinnsolve.derivatives import Differentiator
-from pinnsolve.errors import DivergenceError, ResourceError
-from pinnsolve.networks import (
-    Ansatz,
-    Constraints,
-    InputFeatures,
-    activation,
-    build_network,
-    derive_constraints,
-    output_scales,
-    random_frequencies,
-)
+from pinnsolve.errors import DivergenceError
+from pinnsolve.networks import Ansatz, activation
 from pinnsolve.networks.piecewise import PiecewiseAnsatz
 from pinnsolve.networks.smoothness import smoothness_note
 from pinnsolve.problems import Problem
 from pinnsolve.references import ReferenceSolution, find_reference
-from pinnsolve.solving.differentiation import WindowedJets, choose_differentiator, taylor_fault
+from pinnsolve.solving.differentiation import WindowedJets
 from pinnsolve.solving.end_states import end_states
 from pinnsolve.solving.headway import Headway
 from pinnsolve.solving.march import March, Window
+from pinnsolve.solving.preparation import chosen_device, prepare_window
 from pinnsolve.solving.settings import Settings
 from pinnsolve.solving.watch import Monitor, Safeguard
-from pinnsolve.training import Budget, Training, TrainingStep, build_objective, make_plan
+from pinnsolve.training import Training, TrainingStep
 from pinnsolve.training.loop import below
-from pinnsolve.training.sampling import Sampler
-from pinnsolve.training.workers import join_workers, own_device
 
-__all__ = ["Progress", "Session", "build_ansatz", "prepare", "taylor_fault"]
-
-HELD_OUT_POINTS = 2**12
-HELD_OUT_SEED = 500_009  # apart from the seeds of training points
 MARCH_GOAL = 1e-13  # held-out objective at which a window leaves the rest of its time to later ones
 WINDOW_SEED = 1_000_003  # from one window of time to the next
 
@@ -265,7 +251,7 @@ class Session:
             self.whole = self.windows[0]
         self.march = March(self.problem, count)
         budget = self.march.budget(self.settings, 0, *origin)
-        first = _window(self.march.problem_of(0, None), self.settings, self.settings.seed, budget)
+        first = prepare_window(self.march.problem_of(0, None), self.settings, self.settings.seed, budget)
         first.training.step, first.training.goal = origin[1], MARCH_GOAL
         budget.start()
         self.windows = [first]
@@ -289,7 +275,9 @@ class Session:
         index, before = len(self.windows), self.windows[-1]
         states, notes = end_states(before, index)
         problem = self.march.problem_of(index, states)
-        window = _window(problem, self.settings, self.settings.seed + WINDOW_SEED * index, before.training.budget)
+        window = prepare_window(
+            problem, self.settings, self.settings.seed + WINDOW_SEED * index, before.training.budget
+        )
         # features of a solution serve its continuation: ten times less error than fresh weights on kdv
         window.training.trained.load_state_dict(before.training.trained.state_dict())
         seconds, step = origin or (before.training.budget.elapsed, before.training.step)
@@ -313,11 +301,11 @@ def prepare(problem: Problem, settings: Settings, reference: ReferenceSolution |
     phi = activation(settings.network.trained_activation, settings.network.alpha)
     warning = smoothness_note(problem, phi, allow_rough=settings.allow_rough)
     march = March(problem, settings.training.window_count)
-    first = _window(march.problem_of(0, None), settings, settings.seed, march.budget(settings, 0))
+    first = prepare_window(march.problem_of(0, None), settings, settings.seed, march.budget(settings, 0))
     return Session(
         problem=problem,
         settings=settings,
-        device=_device(settings.device),
+        device=chosen_device(settings.device),
         dtype=getattr(torch, settings.precision),
         march=march,
         windows=[first],
@@ -325,78 +313,3 @@ def prepare(problem: Problem, settings: Settings, reference: ReferenceSolution |
         reference=reference if reference is not None else find_reference(problem),
         warnings=[sentence for sentence in (warning, *first.notes) if sentence],
     )
-
-
-def _window(problem: Problem, settings: Settings, seed: int, budget: Budget) -> Window:
-    """Return a window that is ready to train; its problem is the whole one where nothing is marched."""
-    device, dtype = _device(settings.device), getattr(torch, settings.precision)
-    workers = budget.workers = join_workers(device)
-    generator = Generator().manual_seed(seed)
-    constraints = derive_constraints(problem, settings.constraints)
-    ansatz = build_ansatz(problem, settings, constraints, generator).to(device)
-    differentiator, layerwise, fault = choose_differentiator(problem, settings, ansatz)
-    objective = build_objective(
-        problem,
-        ansatz,
-        differentiator,
-        constraints.soft,
-        settings.training,
-        field_scales=dict(zip(problem.field_names, ansatz.scales, strict=True)),
-        layerwise=layerwise,
-        workers=workers,
-        seed=seed,
-        dtype=dtype,
-        device=device,
-    )
-    plan, why = make_plan(
-        problem,
-        ansatz,
-        objective,
-        settings.training,
-        feature_activations=settings.network.feature_activations,
-        layerwise=layerwise,
-        double=dtype == torch.float64,
-    )
-    training = Training(
-        ansatz=ansatz,
-        objective=objective,
-        plan=plan,
-        settings=settings.training,
-        generator=generator,
-        budget=budget,
-        held_out=_held_out_points(problem, constraints, seed, dtype, device),
-    )
-    notes = [sentence for sentence in (*constraints.notes, fault) if sentence]
-    return Window(problem, constraints, ansatz, differentiator, training, why, notes)
-
-
-def _held_out_points(
-    problem: Problem, constraints: Constraints, seed: int, dtype: torch.dtype, device: torch.device
-) -> list[Tensor]:
-    """Return points, one tensor per block of the objective, that no training step draws."""
-    places = [None, *constraints.soft]
-    samplers = [
-        Sampler(problem, place, seed + HELD_OUT_SEED + index, dtype, device) for index, place in enumerate(places)
-    ]
-    return [sampler.draw(HELD_OUT_POINTS if index == 0 else 512) for index, sampler in enumerate(samplers)]
-
-
-def build_ansatz(problem: Problem, settings: Settings, constraints: Constraints, generator: Generator) -> Ansatz:
-    """Return the untrained trial solution, on the CPU."""
-    dtype = getattr(torch, settings.precision)
-    chosen = settings.network
-    frequencies = random_frequencies(problem, chosen.random_fourier, chosen.fourier_scale, settings.seed)
-    features = InputFeatures(problem, chosen.fourier, dtype, frequencies)
-    network = build_network(chosen, features.size, len(problem.fields), dtype, generator)
-    return Ansatz(problem, constraints, features, network, output_scales(problem))
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return own_device(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    device = torch.device(name)
-    if device.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
-            raise ResourceError(f"device {name!r} is not there: {count} CUDA devices found; use --device cpu or auto")
-    return own_device(device)

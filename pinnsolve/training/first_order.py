@@ -12,8 +12,8 @@ from pinnsolve.errors import ResourceError
 from pinnsolve.training.graphs import Capture, LossAndGradient
 from pinnsolve.training.loop import StepResult
 from pinnsolve.training.objective import Objective
-from pinnsolve.training.quasi_newton import signature
 
+RATES = {"adam": 1e-3, "soap": 3e-3}
 RECORD = 10  # a step of Adam or SOAP is too cheap to write every one down
 
 
@@ -24,7 +24,7 @@ class FirstOrder:
         name: "adam", "soap" or "lbfgs".
         objective: the residuals.
         module: holds the parameters.
-        learning_rate: of Adam and SOAP.
+        learning_rate: of Adam and SOAP; None for the one in `RATES`.
         capture: of `LossAndGradient`.
 
     Raises:
@@ -36,13 +36,14 @@ class FirstOrder:
         name: str,
         objective: Objective,
         module: nn.Module,
-        learning_rate: float,
+        learning_rate: float | None,
         *,
         capture: Capture | None = None,
     ) -> None:
         self.name = name
+        self._objective = objective
         self._evaluate = LossAndGradient(objective, list(module.parameters()), capture=capture)
-        self._optimizer = OPTIMIZERS[name](self._evaluate.parameters, learning_rate)
+        self._optimizer = OPTIMIZERS[name](self._evaluate.parameters, learning_rate or RATES.get(name, 1.0))
         self.resample = 50 if name == "lbfgs" else 1  # L-BFGS needs one function long enough to learn its curvature
         self._record = 1 if name == "lbfgs" else RECORD
         self._terms: dict[str, float] = {}
@@ -51,7 +52,7 @@ class FirstOrder:
     def step(self, points: Sequence[Tensor], number: int) -> StepResult:
         """Take one step of Adam or SOAP, or up to 20 iterations of L-BFGS with a strong Wolfe line search."""
         if self.name == "lbfgs":
-            self._forget_other_points(points)
+            self._forget_other_functions(points)
         first: list[Tensor] = []
         calls = 0
 
@@ -67,31 +68,33 @@ class FirstOrder:
         recorded = number == 1 or number % self._record == 0
         if recorded or not (self._evaluate.is_captured and self._terms):  # where nothing is replayed, reading is free
             self._terms = self._evaluate.named(first[0])
-        return StepResult(self._terms, None, calls * sum(len(place) for place in points), recorded=recorded)
+        evaluations = calls * sum(self._objective.total_count(place) for place in points)
+        return StepResult(self._terms, None, evaluations, recorded=recorded)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the optimizer's moments, eigenbases or curvature pairs."""
         tensors: dict[str, Tensor] = {}
         values = packed(self._optimizer.state_dict(), "optimizer", tensors)
-        return tensors, {"optimizer": values, "points": self._known}
+        return tensors, {"optimizer": values, "function": self._known}
 
     def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Go on where another optimizer of the same name stood, bit for bit."""
         state = unpacked(values["optimizer"], tensors)
         state["state"] = {int(index): entry for index, entry in state["state"].items()}  # JSON has text keys only
         self._optimizer.load_state_dict(state)
-        self._known = values["points"]
+        self._known = values["function"]
 
-    def _forget_other_points(self, points: Sequence[Tensor]) -> None:
-        """Drop curvature pairs of other points: they describe another function."""
-        now = signature(points)
+    def _forget_other_functions(self, points: Sequence[Tensor]) -> None:
+        """Drop curvature pairs of other points or other weights: they describe another function."""
+        # no two draws of points share the first ones, and JSON keeps them bit for bit
+        now = [*(place[0].tolist() for place in points), self._objective.weighting.multipliers.tolist()]
         if now != self._known:
             self._optimizer.state.clear()
             self._known = now
 
 
 def packed(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
-    """Return nested dicts and lists as JSON can hold them, their tensors moved to `tensors` and named after their place.
+    """Return nested dicts and lists as JSON can hold them; their tensors go to `tensors`, named after their place.
 
     >>> found = {}
     >>> packed({"step": 3, "bases": [[], torch.eye(2)]}, "state", found)

@@ -46,11 +46,22 @@ class LossAndGradient:
 
         What is returned is overwritten by the next call.
         """
+        terms = self._repeated(points)
+        workers = self._objective.workers
+        workers.total(self.gradient)
+        return workers.total(terms)
+
+    def _repeated(self, points: Sequence[Tensor]) -> Tensor:
+        """Return this process's terms, by the graph if there is one; its gradient is in `gradient`."""
         if self._capture is None:
             return self._evaluated(points)
         if [place.shape for place in points] != [buffer.shape for buffer in self._inputs]:
             self._inputs = [place.clone() for place in points]
-            self._replay = self._capture(lambda: self._evaluated(self._inputs))
+            try:
+                self._replay = self._capture(lambda: self._evaluated(self._inputs))
+            except RuntimeError:  # a residual that waits for the host, as a test of values does, cannot be captured
+                self._capture = None
+                return self._evaluated(points)
         for buffer, place in zip(self._inputs, points, strict=True):
             buffer.copy_(place)
         assert self._replay is not None

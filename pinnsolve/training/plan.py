@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+
+import torch
+from torch import Generator
 
 from pinnsolve.errors import SettingsError
 from pinnsolve.networks import Ansatz
 from pinnsolve.problems import Problem
-from pinnsolve.training.first_order import FirstOrder
+from pinnsolve.training.first_order import FirstOrder, soap_class
 from pinnsolve.training.levenberg_marquardt import LevenbergMarquardt
 from pinnsolve.training.loop import Stage
 from pinnsolve.training.objective import Objective
 from pinnsolve.training.optimizers import Optimizer
+from pinnsolve.training.quasi_newton import SelfScaledBroyden
 from pinnsolve.training.settings import TrainingSettings
+from pinnsolve.training.sketched import SketchedGaussNewton
 from pinnsolve.training.stages import CyclingStage, GradientStage, RandomFeatureStage, WideningStage
 
-LM_PARAMETERS = 4000  # above, a Cholesky factorisation of JᵀJ costs more than it gives
+# A step of lm takes 4/3 P³ operations (JᵀJ of P residuals, a Cholesky factorisation), one of sketched as many as some
+# gradients: on one core and P = 4,000 that is 4 s against 0.3 s. A GPU multiplies 20 times as fast or more.
+LM_PARAMETERS = {"cpu": 4_000, "cuda": 10_000}
+SKETCHED_PARAMETERS = 100_000  # measured up to here
+DENSE_PARAMETERS = 20_000  # of ssbroyden: its matrix takes 3.2 GB
+_NEEDS_EXACT = "float64 and derivatives = taylor or fd"
 FEATURE_SHARE = 0.5  # of the budget, for random features before anything is trained
 
 
@@ -28,6 +39,7 @@ def make_plan(
     feature_activations: Sequence[str],
     layerwise: bool,
     double: bool,
+    seed: int = 0,
 ) -> tuple[list[Stage], str]:
     """Return the stages that the settings name, and a sentence that says why.
 
@@ -39,36 +51,82 @@ def make_plan(
         feature_activations: those that random features may use.
         layerwise: whether jets come from Taylor mode or finite differences.
         double: whether training runs in float64, without which least squares gain nothing.
+        seed: of the optimizer's random choices.
+
+    Raises:
+        SettingsError: the optimizer cannot work with this network, these derivatives, or this precision.
+        ResourceError: the optimizer's package is not installed.
     """
     linear = all(residual.is_linear for block in objective.blocks for residual in block.residuals)
     size = sum(parameter.numel() for parameter in ansatz.parameters())
+    exact = layerwise and double
 
     def gradient(name: str) -> GradientStage:
-        return GradientStage(lambda: _optimizer(name, objective, ansatz, settings, layerwise), name=name)
+        return GradientStage(lambda: _optimizer(name, objective, ansatz, settings, layerwise, seed), name=name)
 
     def features(until: float) -> RandomFeatureStage:
         return RandomFeatureStage(list(feature_activations), ansatz.features.groups, linear, until)
 
-    name = settings.optimizer
-    if name == "least-squares":
-        if not (layerwise and double):
-            raise SettingsError("optimizer least-squares needs float64 and derivatives = taylor or fd")
-        return [features(1.0)], "random features and least squares, as asked for"
+    name: str = settings.optimizer
     if name != "auto":
+        _refuse_impossible(name, size, layerwise, double)
+        if name == "least-squares":
+            return [features(1.0)], "random features and least squares, as asked for"
         return [gradient(name)], f"{name}, as asked for"
-    if size > LM_PARAMETERS:
-        return [gradient("adam")], f"adam: {size} parameters are too many for second-order steps"
-    if not (layerwise and double):
-        return [gradient("lm")], "lm alone: least squares need float64 and layerwise Jacobians"
-    cycle = CyclingStage(gradient("lm"), WideningStage())
+    name, why = _chosen(size, exact, next(ansatz.parameters()).device)
+    if not exact or name not in ("lm", "sketched"):
+        return [gradient(name)], why
+    cycle = CyclingStage(gradient(name), WideningStage(), name=name)
     if linear:
-        return [features(FEATURE_SHARE), cycle], "random features first (the problem is linear), then lm and widening"
-    return [cycle], f"lm on {size} parameters, then widening of the last layer, in turn"
+        return [features(FEATURE_SHARE), cycle], f"random features first (the problem is linear), then {why}"
+    return [cycle], why
+
+
+def _chosen(size: int, exact: bool, device: torch.device) -> tuple[str, str]:
+    """Return the optimizer for so many parameters, and why.
+
+    Args:
+        size: P.
+        exact: whether Jacobians are layerwise and in float64.
+        device: where training runs.
+    """
+    if size <= LM_PARAMETERS[device.type]:
+        if not exact:
+            return "lm", "lm alone: least squares need float64 and layerwise Jacobians"
+        return "lm", f"lm on {size} parameters and widening of the last layer, in turn"
+    too_many = f"{size} parameters are too many for lm, 4/3 P³ = {4 / 3 * size**3:.0e} operations a step"
+    if exact and size <= SKETCHED_PARAMETERS:
+        return "sketched", f"sketched Gauss-Newton steps and widening of the last layer, in turn: {too_many}"
+    cause = f"sketched steps are for at most {SKETCHED_PARAMETERS}" if exact else "sketched steps need " + _NEEDS_EXACT
+    name = "soap" if find_spec("pytorch_optimizer") else "adam"
+    return name, f"{name}: {too_many}; {cause}"
+
+
+def _refuse_impossible(name: str, size: int, layerwise: bool, double: bool) -> None:
+    """Refuse an optimizer that was asked for and cannot work."""
+    if name == "least-squares" and not (layerwise and double):
+        raise SettingsError(f"optimizer least-squares needs {_NEEDS_EXACT}")
+    if name == "sketched" and not layerwise:
+        raise SettingsError("optimizer sketched needs derivatives = taylor or fd, got autograd; soap takes any")
+    if name == "ssbroyden" and not double:
+        raise SettingsError(
+            "optimizer ssbroyden needs precision = float64: its line search compares nearly equal losses"
+        )
+    if name == "ssbroyden" and size > DENSE_PARAMETERS:
+        raise SettingsError(
+            f"optimizer ssbroyden keeps a matrix of {size} × {size} numbers, {8e-9 * size**2:.1f} GB; "
+            f"at most {DENSE_PARAMETERS} parameters, sketched and lbfgs take more"
+        )
+    if name == "soap":
+        soap_class()
 
 
 def _optimizer(
-    name: str, objective: Objective, ansatz: Ansatz, settings: TrainingSettings, layerwise: bool
+    name: str, objective: Objective, ansatz: Ansatz, settings: TrainingSettings, layerwise: bool, seed: int
 ) -> Optimizer:
-    if name == "lm":
-        return LevenbergMarquardt(objective, ansatz, layerwise=layerwise)
-    return FirstOrder(name, objective, ansatz, settings.learning_rate)
+    makers: dict[str, Callable[[], Optimizer]] = {
+        "lm": lambda: LevenbergMarquardt(objective, ansatz, layerwise=layerwise),
+        "sketched": lambda: SketchedGaussNewton(objective, ansatz, Generator().manual_seed(seed)),
+        "ssbroyden": lambda: SelfScaledBroyden(objective, ansatz),
+    }
+    return makers.get(name, lambda: FirstOrder(name, objective, ansatz, settings.learning_rate))()

@@ -20,8 +20,9 @@ class TrainingSettings(BaseModel):
     """How a network is trained.
 
     Attributes:
-        optimizer: "lm" (Levenberg-Marquardt), "adam", "lbfgs", "least-squares" (on random features), or
-            "auto": least squares on random or trained features with lm between, as `make_plan` chooses.
+        optimizer: "lm" (Levenberg-Marquardt), "sketched" (Gauss-Newton in random subspaces), "ssbroyden"
+            (self-scaled Broyden), "soap", "adam", "lbfgs", "least-squares" (on random features), or "auto":
+            least squares on random or trained features with lm or sketched between, as `make_plan` chooses.
         steps: the largest number of steps; None for as many as the time limit allows.
         points: collocation points in the interior; None for 1,024 in one dimension and 4,096 beyond.
         resample: draw fresh points every so many steps; None for what suits the optimizer.
@@ -33,14 +34,14 @@ class TrainingSettings(BaseModel):
             kernels, equal; "auto" is "ntk".
         causal: how much later times wait for earlier ones, w = exp(-causal · share of the residual before t);
             "auto" is 1 for nonlinear problems in space and time, else 0.
-        learning_rate: of Adam.
+        learning_rate: of Adam and SOAP; None for 1e-3 of Adam, 3e-3 of SOAP.
         windows: equal windows of time that are solved one after the other, each from the end of the one before;
             "auto": all of time at once, and in windows if that makes no headway.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    optimizer: Literal["auto", "lm", "adam", "lbfgs", "least-squares"] = "auto"
+    optimizer: Literal["auto", "lm", "sketched", "ssbroyden", "soap", "adam", "lbfgs", "least-squares"] = "auto"
     steps: Annotated[int, Field(ge=0, le=10**9)] | None = None
     points: Annotated[int, Field(ge=1, le=10**7)] | None = None
     resample: Annotated[int, Field(ge=1)] | None = None
@@ -48,7 +49,7 @@ class TrainingSettings(BaseModel):
     importance: bool | Literal["auto"] = "auto"
     balance: Annotated[float, Field(gt=0)] | Literal["auto", "gradient-norm", "ntk"] = "auto"
     causal: Annotated[float, Field(ge=0, le=1e3)] | Literal["auto"] = "auto"
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
     windows: Annotated[int | Literal["auto"], BeforeValidator(_checked_windows)] = "auto"
 
     @property
