@@ -586,7 +586,7 @@ def test_signs_are_balanced_and_bases_differ_from_draw_to_draw(generator):
 @pytest.mark.parametrize(("count", "group"), [(12, 3), (13, 4), (5, 8)])
 def test_a_count_sketch_preserves_inner_products_in_expectation(generator, count, group):
     """RᵀSᵀSR has the mean RᵀR and, entry by entry, the variance Σ (r_ia r_jb + r_ja r_ib)² over pairs in a bucket."""
-    rows = torch.randn(count, 3, generator=generator, dtype=DOUBLE)
+    rows = torch.randn(count, 3, generator=torch.Generator().manual_seed(1), dtype=DOUBLE)
     draws = 4000
     mean = torch.zeros(3, 3, dtype=DOUBLE)
     for _ in range(draws):
@@ -645,7 +645,7 @@ def test_with_square_sketches_a_step_is_that_of_dense_gauss_newton(problem_from,
     objective, ansatz = _trained(problem_from(BURGERS), constraints="soft")
     optimizer = SketchedGaussNewton(objective, ansatz, generator, columns=10**6, rows_per_column=math.inf)
     points, start = _points(objective, 48), _vector(ansatz)
-    damping = 1e-3
+    damping = 100.0  # large enough for a first step to be accepted
     optimizer.restore({"generator": generator.get_state()}, {"damping": 2 * damping})
     parts = [
         generic_jacobian(ansatz, lambda k=k: [objective.residuals(points)[k]]) for k in range(len(objective.names))

@@ -94,11 +94,15 @@ class Expansion:
     _tables: dict[Any, Tensor] = field(default_factory=dict, repr=False)
 
     def __call__(self, x: Any, order: int) -> Any:
-        """Return the derivatives of this order, (..., R), at x (...), a tensor or a truncated Taylor series."""
+        """Return the derivatives of this order, (..., R), at x, a tensor (...) or a truncated Taylor series (N,)."""
         if not hasattr(x, "compose"):
             return _Evaluation.apply(x, self, order)
         columns: Any = torch.cat([x[..., None]] * self.coefficients.shape[1], -1)
-        return columns.compose(lambda z, highest: self.values(z[..., 0], order, order + highest))
+
+        def rows(z: Tensor, highest: int) -> list[Tensor]:  # (R, N): series keep their points innermost
+            return [value.t() for value in self.values(z[0], order, order + highest)]
+
+        return columns.compose(rows)
 
     def values(self, x: Tensor, lowest: int, highest: int) -> list[Tensor]:
         """Return the derivatives of orders lowest ... highest, (..., R) each, without a graph back to x (...)."""
