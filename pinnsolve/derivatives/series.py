@@ -53,8 +53,8 @@ class Series:
         """Return φ∘z.
 
         Args:
-            derivatives: (z, k) to [φ(z), ..., φ^(k)(z)], all (..., N), points innermost; if it has an attribute riccati = (a, b, c), then
-                φ' = a + bφ + cφ² is relied upon, and it is asked for φ alone.
+            derivatives: (z, k) to [φ(z), ..., φ^(k)(z)], all (..., N), points innermost; if it has an
+                attribute riccati = (a, b, c), then φ' = a + bφ + cφ² is relied upon, and it is asked for φ alone.
         """
         return Series(Composition.apply(self.coefficients, derivatives, self.algebra), self.algebra)
 
