@@ -338,6 +338,17 @@ def test_a_matrix_that_leads_nowhere_is_dropped_for_the_gradient():
     assert torch.linalg.eigvalsh(optimizer.state()[0]["inverse"]).min() > 0
 
 
+def test_after_a_search_that_failed_the_next_one_starts_from_where_the_parameters_were():
+    """Along -H g every step tried ends far out, at losses that a wrong start would call a descent."""
+    function = _Function(lambda x: 0.5 * x @ x, [1.0] * 4)
+    optimizer, points = SelfScaledBroyden(function, function), [torch.zeros(1, 1, dtype=DOUBLE)]
+    optimizer.restore({"inverse": 1e30 * torch.eye(4, dtype=DOUBLE)}, {"scale": 10.0})
+    result = optimizer.step(points, 1)
+    assert result.accepted
+    assert result.loss == 2.0
+    assert result.fitted < result.loss
+
+
 def test_a_change_of_the_gradient_that_is_rounding_teaches_nothing():
     function = _Function(lambda x: x @ x, [1.0, 2.0])
     optimizer = SelfScaledBroyden(function, function)
