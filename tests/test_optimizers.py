@@ -761,9 +761,9 @@ def _why(problem: Problem, width: int, depth: int, settings: TrainingSettings | 
     [
         (20, 3, {}, "lm on 921 parameters and widening"),
         (64, 4, {}, r"sketched Gauss-Newton .* 12737 parameters are too many for lm, .* = 3e\+12 operations a step"),
-        (64, 4, {"layerwise": False}, r"soap: 12737 .*; sketched steps need float64 and derivatives"),
-        (64, 4, {"double": False}, r"soap: 12737 .*; sketched steps need float64 and derivatives"),
-        (200, 4, {}, r"soap: 121401 .*; sketched steps are for at most 100000"),
+        (64, 4, {"layerwise": False}, r"soap: 12737 .*; sketched steps need derivatives = taylor or fd"),
+        (64, 4, {"double": False}, r"sketched Gauss-Newton steps alone, since least squares need float64: 12737"),
+        (200, 4, {}, r"soap: 121401 .*; sketched steps are for at most 100000 parameters"),
         (20, 3, {"double": False}, "lm alone: least squares need float64"),
     ],
 )
@@ -784,8 +784,8 @@ def test_auto_takes_adam_where_the_package_of_soap_is_missing(problem_from, monk
 
 
 def test_auto_goes_on_with_lm_to_more_parameters_on_a_gpu():
-    assert plan._chosen(6_000, True, torch.device("cuda"))[0] == "lm"
-    assert plan._chosen(6_000, True, torch.device("cpu"))[0] == "sketched"
+    assert plan._chosen(6_000, True, True, torch.device("cuda"))[0] == "lm"
+    assert plan._chosen(6_000, True, True, torch.device("cpu"))[0] == "sketched"
 
 
 @pytest.mark.parametrize(

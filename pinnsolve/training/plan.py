@@ -74,7 +74,7 @@ def make_plan(
         if name == "least-squares":
             return [features(1.0)], "random features and least squares, as asked for"
         return [gradient(name)], f"{name}, as asked for"
-    name, why = _chosen(size, exact, next(ansatz.parameters()).device)
+    name, why = _chosen(size, layerwise, double, next(ansatz.parameters()).device)
     if not exact or name not in ("lm", "sketched"):
         return [gradient(name)], why
     cycle = CyclingStage(gradient(name), WideningStage(), name=name)
@@ -83,22 +83,26 @@ def make_plan(
     return [cycle], why
 
 
-def _chosen(size: int, exact: bool, device: torch.device) -> tuple[str, str]:
+def _chosen(size: int, layerwise: bool, double: bool, device: torch.device) -> tuple[str, str]:
     """Return the optimizer for so many parameters, and why.
 
     Args:
         size: P.
-        exact: whether Jacobians are layerwise and in float64.
+        layerwise: whether Jacobians take one backward pass.
+        double: whether training runs in float64.
         device: where training runs.
     """
     if size <= LM_PARAMETERS[device.type]:
-        if not exact:
+        if not (layerwise and double):
             return "lm", "lm alone: least squares need float64 and layerwise Jacobians"
         return "lm", f"lm on {size} parameters and widening of the last layer, in turn"
     too_many = f"{size} parameters are too many for lm, 4/3 P³ = {4 / 3 * size**3:.0e} operations a step"
-    if exact and size <= SKETCHED_PARAMETERS:
+    if layerwise and size <= SKETCHED_PARAMETERS:
+        if not double:
+            return "sketched", f"sketched Gauss-Newton steps alone, since least squares need float64: {too_many}"
         return "sketched", f"sketched Gauss-Newton steps and widening of the last layer, in turn: {too_many}"
-    cause = f"sketched steps are for at most {SKETCHED_PARAMETERS}" if exact else "sketched steps need " + _NEEDS_EXACT
+    limit = f"are for at most {SKETCHED_PARAMETERS} parameters" if layerwise else "need derivatives = taylor or fd"
+    cause = f"sketched steps {limit}"
     name = "soap" if find_spec("pytorch_optimizer") else "adam"
     return name, f"{name}: {too_many}; {cause}"
 
