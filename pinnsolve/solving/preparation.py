@@ -56,6 +56,7 @@ def prepare_window(problem: Problem, settings: Settings, seed: int, budget: Budg
         feature_activations=settings.network.feature_activations,
         layerwise=layerwise,
         double=dtype == torch.float64,
+        seed=seed,
     )
     training = Training(
         ansatz=ansatz,

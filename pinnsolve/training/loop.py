@@ -21,6 +21,7 @@ from pinnsolve.training.workers import ALONE, Workers
 
 ROUNDING = 1e-26  # a held-out objective below this is rounding: residuals of 1e-13 of their scale
 FEWEST, MOST = 8, 14  # 2^8 to 2^14 points of a gradient step, unless the settings fix them
+ENOUGH = 11  # 2^11 to begin with, however many parameters there are
 SMALL = 1e-18  # below this, an objective that wider layers lower no further has met its rounding
 
 
@@ -308,7 +309,7 @@ class Training:
             return BatchSize(self.settings.points, self.settings.points)
         rows = sum(parameter.numel() for parameter in self.ansatz.parameters())
         wanted = rows / len(self.objective.blocks[0].residuals)
-        return BatchSize(2 ** min(max(ceil(log2(wanted)), FEWEST), MOST), 2**MOST)
+        return BatchSize(2 ** min(max(ceil(log2(wanted)), FEWEST), ENOUGH), 2**MOST)
 
     def _noted(self, stage: Stage, result: StepResult) -> TrainingStep:
         """Return the record of a step, and remember its network if it is the best so far."""
