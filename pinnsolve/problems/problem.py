@@ -257,6 +257,11 @@ class Problem:
         return tuple(sorted({partial for equation in self.equations for partial in equation.partials}))
 
     @property
+    def is_linear(self) -> bool:
+        """Whether every equation is affine in the fields and their derivatives."""
+        return all(equation.is_linear for equation in self.equations)
+
+    @property
     def order(self) -> int:
         """The highest total order of a derivative in the equations."""
         return max((partial.order for partial in self.partials), default=0)

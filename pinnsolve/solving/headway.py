@@ -42,8 +42,7 @@ class Headway:
         """Return the watch over a run with these settings."""
         training = settings.training
         automatic = training.windows == "auto" and training.optimizer == "auto"
-        nonlinear = not all(equation.is_linear for equation in problem.equations)
-        return cls(automatic and nonlinear and is_marchable(problem), settings.time_limit, training.steps)
+        return cls(automatic and not problem.is_linear and is_marchable(problem), settings.time_limit, training.steps)
 
     def is_missing(self, training: Training) -> bool:
         """Return whether training on all of time at once is to be given up; to be asked after every step."""

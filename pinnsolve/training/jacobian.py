@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class _Trace:
+class Trace:
     """One call of a linear layer: inputs (C, N, in), outputs (C, N, out), channels that carry the bias."""
 
     layer: nn.Linear
@@ -33,18 +33,18 @@ class _Trace:
 
 
 @contextmanager
-def _traced(module: nn.Module) -> Iterator[list[_Trace]]:
+def traced(module: nn.Module) -> Iterator[list[Trace]]:
     """Record every call of a linear layer inside the block."""
-    traces: list[_Trace] = []
+    traces: list[Trace] = []
 
     def record(layer: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
         assert isinstance(layer, nn.Linear)
         (inputs,) = arguments
         if isinstance(output, Tensor):
             channels = output if output.dim() == 3 else output[None]
-            traces.append(_Trace(layer, inputs.expand(*output.shape[:-1], -1), output, len(channels)))
+            traces.append(Trace(layer, inputs.expand(*output.shape[:-1], -1), output, len(channels)))
         else:
-            traces.append(_Trace(layer, inputs.coefficients, output.coefficients, 1))
+            traces.append(Trace(layer, inputs.coefficients, output.coefficients, 1))
 
     layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
     handles = [layer.register_forward_hook(record) for layer in layers]
@@ -62,7 +62,7 @@ def jacobian(module: nn.Module, residuals: Callable[[], Sequence[Tensor]]) -> tu
         module: holds the parameters, all of them in `nn.Linear` layers; P in the order of `parameters()`.
         residuals: evaluates residual vectors that share their N points.
     """
-    with torch.enable_grad(), _traced(module) as traces:
+    with torch.enable_grad(), traced(module) as traces:
         values = list(residuals())
     outputs = [trace.outputs for trace in traces]
     rows = []
@@ -72,7 +72,7 @@ def jacobian(module: nn.Module, residuals: Callable[[], Sequence[Tensor]]) -> tu
     return [value.detach() for value in values], rows
 
 
-def _assembled(module: nn.Module, traces: list[_Trace], gradients: Sequence[Tensor], count: int) -> Tensor:
+def _assembled(module: nn.Module, traces: list[Trace], gradients: Sequence[Tensor], count: int) -> Tensor:
     """Return the transposed Jacobian (P, N) from the gradients with respect to the layers' outputs."""
     parameters = list(module.parameters())
     result = parameters[0].new_zeros(sum(p.numel() for p in parameters), count)
@@ -86,7 +86,7 @@ def _assembled(module: nn.Module, traces: list[_Trace], gradients: Sequence[Tens
     return result
 
 
-def _add_layer(result: Tensor, starts: dict[Tensor, int], trace: _Trace, gradient: Tensor) -> None:
+def _add_layer(result: Tensor, starts: dict[Tensor, int], trace: Trace, gradient: Tensor) -> None:
     outer, inner = trace.layer.weight.shape
     left = _channels_first(gradient)  # (C, out, N)
     right = _channels_first(trace.inputs.detach())  # (C, in, N)

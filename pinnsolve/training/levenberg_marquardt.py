@@ -93,16 +93,15 @@ class LevenbergMarquardt:
     def _chunks(self, points: Sequence[Tensor], shares: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the weighted Jacobian Jᵀ (P, m) and residuals (m,), and add up the shares of the loss."""
         size = sum(parameter.numel() for parameter in self._module.parameters())
-        first = 0
         for index, (block, place) in enumerate(zip(self._objective.blocks, points, strict=True)):
             for part in place.split(max(NUMBERS_IN_MEMORY // size, 64)):
                 values, columns = self._jacobian(self._module, lambda b=block, p=part: self._objective.raw(b, p))  # type: ignore[misc]
                 factors = self._objective.step_factors(index, part, self._objective.total_count(place))
-                for k, (value, column, factor) in enumerate(zip(values, columns, factors, strict=True)):
+                own = shares[self._objective.places(index)]
+                for share, value, column, factor in zip(own, values, columns, factors, strict=True):
                     weighted = value * factor
-                    shares[first + k] += weighted.square().sum()
+                    share += weighted.square().sum()  # a view: adds to `shares`
                     yield column.mul_(factor), weighted
-            first += len(block.residuals)
 
     def _losses(self, candidates: Tensor, points: Sequence[Tensor]) -> Tensor:
         """Return the loss (K,) for every row of parameters (K, P); nothing waits for the device."""

@@ -70,6 +70,11 @@ class Objective:
         """The residuals' names, in the order of `residuals`."""
         return tuple(residual.name for block in self.blocks for residual in block.residuals)
 
+    def places(self, index: int) -> slice:
+        """Return where the residuals of a block stand among `names`."""
+        first = sum(len(earlier.residuals) for earlier in self.blocks[:index])
+        return slice(first, first + len(self.blocks[index].residuals))
+
     def draw(self, count: int, fraction: float, generator: Generator) -> list[Tensor]:
         """Return fresh points for every block: `count` in the interior, fewer on faces."""
         return [
@@ -131,17 +136,16 @@ class Objective:
         """
         block = self.blocks[index]
         by_point = self.weighting.point_factors(points, magnitudes) if block.is_interior else 1.0
-        first = sum(len(earlier.residuals) for earlier in self.blocks[:index])
+        multipliers = self.weighting.multipliers[self.places(index)]
         return [
-            by_point * (self.weighting.multipliers[first + k].sqrt() * (factor / count**0.5))
-            for k, factor in enumerate(block.factors)
+            by_point * (multiplier.sqrt() * (factor / count**0.5))
+            for multiplier, factor in zip(multipliers, block.factors, strict=True)
         ]
 
     def plain_factors(self, index: int) -> list[float]:
         """Return the factors of a block that make its residuals pure numbers, without a condition's weight."""
-        block = self.blocks[index]
-        first = sum(len(earlier.residuals) for earlier in self.blocks[:index])
-        return [factor / self.weighting.fixed[first + k] ** 0.5 for k, factor in enumerate(block.factors)]
+        weights = self.weighting.fixed[self.places(index)]
+        return [factor / weight**0.5 for factor, weight in zip(self.blocks[index].factors, weights, strict=True)]
 
     def step_loss(self, points: Sequence[Tensor]) -> Tensor:
         """Return the loss of gradient steps () without a graph, in chunks, still on the device."""
@@ -271,7 +275,7 @@ def _causal_weights(
     axis = problem.time_axis
     sharpness = settings.causal
     if sharpness == "auto":
-        sharpness = 0.0 if all(equation.is_linear for equation in problem.equations) else CAUSAL_SHARPNESS
+        sharpness = 0.0 if problem.is_linear else CAUSAL_SHARPNESS
     if axis is None or problem.coordinates[axis].periodic or len(problem.coordinates) == 1 or not sharpness:
         return None
     time = problem.coordinates[axis]

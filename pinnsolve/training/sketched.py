@@ -20,8 +20,7 @@ from torch.nn.functional import pad
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from pinnsolve.errors import SettingsError
-from pinnsolve.training.jacobian import _Trace as Trace
-from pinnsolve.training.jacobian import _traced as traced
+from pinnsolve.training.jacobian import Trace, traced
 from pinnsolve.training.linear_models import NormalEquations
 from pinnsolve.training.loop import StepResult
 from pinnsolve.training.objective import Objective
@@ -234,18 +233,18 @@ class SketchedGaussNewton:
         self, points: Sequence[Tensor], subspaces: dict[nn.Linear, LayerSubspace]
     ) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Yield the index of a residual, its weighted rows J Ω (m, k) and values (m,) on some of its points."""
-        first, objective = 0, self._objective
+        objective = self._objective
         size = max(NUMBERS_IN_MEMORY // sum(subspace.columns for subspace in subspaces.values()), 64)
         for index, (block, place) in enumerate(zip(objective.blocks, points, strict=True)):
             for part in place.split(size):
                 with torch.enable_grad(), traced(self._module) as traces:
                     found = objective.raw(block, part)
                 factors = objective.step_factors(index, part, objective.total_count(place))
-                for k, (values, factor) in enumerate(zip(found, factors, strict=True)):
+                places = range(len(objective.names))[objective.places(index)]
+                for number, values, factor in zip(places, found, factors, strict=True):
                     rows = _compressed(values, traces, subspaces)
                     scale = torch.as_tensor(factor).to(values).expand_as(values)
-                    yield first + k, rows * scale[:, None], values.detach() * scale
-            first += len(block.residuals)
+                    yield number, rows * scale[:, None], values.detach() * scale
 
     def _lifted(self, subspaces: dict[nn.Linear, LayerSubspace], coefficients: Tensor) -> Tensor:
         """Return Ω z (P,) in the order of the module's parameters."""

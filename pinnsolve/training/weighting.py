@@ -108,8 +108,7 @@ class Weighting:
     def __init__(self, fixed: Sequence[float], causal: CausalWeights | None, importance: float, like: Tensor) -> None:
         self.causal, self.importance = causal, importance
         self.fixed = tuple(fixed)
-        self._fixed = like.new_tensor(self.fixed)
-        self.multipliers = torch.ones_like(self._fixed)  # changed in place, so that a captured step sees it
+        self.multipliers = like.new_ones(len(self.fixed))  # changed in place, so that a captured step sees it
         self._updates = 0
 
     def point_factors(self, points: Tensor, magnitudes: Tensor | None = None) -> Tensor | float:
@@ -134,8 +133,8 @@ class Weighting:
                 Perdikaris (2021), SIAM J. Sci. Comput. 43, A3055) or the trace of its tangent kernel
                 (Wang, Yu, Perdikaris (2022), J. Comput. Phys. 449, 110768).
         """
-        found = torch.as_tensor(list(sizes)).to(self._fixed).clamp(min=1e-300)
-        wanted = (found[0] / found) * (self._fixed[0] / self._fixed)
+        pulls = [max(size, 1e-300) * weight for size, weight in zip(sizes, self.fixed, strict=True)]
+        wanted = self.multipliers.new_tensor([pulls[0] / pull for pull in pulls])
         share = MEMORY if self._updates else 0.0
         self.multipliers.mul_(share).add_(wanted, alpha=1 - share)
         self._updates += 1
