@@ -65,12 +65,13 @@ def check(
     ] = None,
     problems: Folder = None,
     activation: Annotated[str | None, typer.Option(help="Check this activation's smoothness.")] = None,
+    formulation: Annotated[str | None, typer.Option(help="direct, first-order: what is asked of smoothness.")] = None,
     json: Json = False,
 ) -> None:
     """Check problem files: well-posedness, reference against equations, smoothness of the activation."""
     from pinnsolve.cli.browsing import check_command
 
-    check_command(names or [], problems, activation, json)
+    check_command(names or [], problems, {"activation": activation, "formulation": formulation}, json)
 
 
 @app.command()
@@ -79,6 +80,7 @@ def solve(
     activation: Annotated[str | None, typer.Option(help="Activation: elu, tanh, gelu, ...")] = None,
     optimizer: Annotated[str | None, typer.Option(help="auto, lm, adam, lbfgs.")] = None,
     engine: Annotated[str | None, typer.Option(help="native.")] = None,
+    formulation: Annotated[str | None, typer.Option(help="direct, first-order.")] = None,
     derivatives: Annotated[str | None, typer.Option(help="taylor, autograd, fd.")] = None,
     constraints: Annotated[str | None, typer.Option(help="auto, hard, soft.")] = None,
     width: Annotated[int | None, typer.Option(help="Units in each hidden layer.")] = None,
@@ -111,6 +113,7 @@ def solve(
         "activation": activation,
         "optimizer": optimizer,
         "engine": engine,
+        "formulation": formulation,
         "derivatives": derivatives,
         "constraints": constraints,
         "width": width,

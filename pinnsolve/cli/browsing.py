@@ -72,13 +72,13 @@ def _show_section(title: str, lines: Sequence[str]) -> None:
             say(f"  {line}")
 
 
-def check_command(names: Sequence[str], folder: Path | None, activation: str | None, json: bool) -> None:
-    """Check problems; exit 6 if one has an error."""
+def check_command(names: Sequence[str], folder: Path | None, options: dict[str, Any], json: bool) -> None:
+    """Check problems, with the settings that these options name; exit 6 if one has an error."""
     targets = list(names) or [path.stem for path in problem_files(folder)]
     results = {}
     for name in targets:
         problem = load_problem(name, folder)
-        results[problem.name] = _findings(problem, activation)
+        results[problem.name] = _findings(problem, options)
     if json:
         say(
             json_text.dumps({name: [asdict(finding) for finding in found] for name, found in results.items()}, indent=1)
@@ -90,23 +90,25 @@ def check_command(names: Sequence[str], folder: Path | None, activation: str | N
         raise RequirementError(f"check failed for {', '.join(failed)}")
 
 
-def _findings(problem: Problem, activation_name: str | None) -> list[Any]:
+def _findings(problem: Problem, options: dict[str, Any]) -> list[Any]:
     from pinnsolve.errors import SettingsError
     from pinnsolve.networks import activation, derive_constraints
     from pinnsolve.networks.smoothness import smoothness_note
+    from pinnsolve.problems.formulation import formulated
     from pinnsolve.problems.lint import Finding, lint
     from pinnsolve.solving.settings import named_options, resolve_settings
 
     found = lint(problem)
-    settings = resolve_settings(problem.defaults, named_options({"activation": activation_name}))
+    settings = resolve_settings(problem.defaults, named_options(options))
+    posed = formulated(problem, settings.formulation)
     phi = activation(settings.network.trained_activation, settings.network.alpha)
     try:
-        note = smoothness_note(problem, phi, allow_rough=settings.allow_rough)
+        note = smoothness_note(posed, phi, allow_rough=settings.allow_rough)
         if note:
-            found.append(Finding("warning", "network.activation", note, "use tanh, gelu or sine"))
+            found.append(Finding("warning", "network.activation", note, "use tanh, gelu or sine, or first-order"))
     except SettingsError as error:
         found.append(Finding("error", "network.activation", str(error), "choose another activation"))
-    for note in derive_constraints(problem, settings.constraints).notes:
+    for note in derive_constraints(posed, settings.constraints).notes:
         found.append(Finding("warning", "conditions", note, "nothing, if this is what the problem says"))
     return found
 

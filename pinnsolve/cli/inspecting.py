@@ -136,7 +136,8 @@ def _values(request: PredictRequest, session: Session, points: NDArray[np.float6
 
     from pinnsolve.evaluation import field_values
 
-    values = field_values(session.ansatz, points)
+    found = field_values(session.ansatz, points)
+    values = {name: found[name] for name in session.problem.field_names}
     names = [name.strip() for name in request.derivatives.split(",") if name.strip()]
     partials = {name: session.problem.partial(name) for name in names}
     if partials:

@@ -298,7 +298,9 @@ def _accuracy_rows(metrics: dict[str, Any]) -> list[tuple[object, ...]]:
 
 
 def _residual_rows(metrics: dict[str, Any]) -> list[tuple[object, ...]]:
-    norms = {**metrics["residuals"], **metrics["conditions"]}
+    trained = (metrics.get("formulation") or {}).get("residuals", {})
+    rewritten = {f"{name} (first-order)": value for name, value in trained.items()}
+    norms = {**metrics["residuals"], **rewritten, **metrics["conditions"]}
     return [(name, number(value["rms"]), number(value["max"])) for name, value in norms.items()]
 
 

@@ -1,16 +1,20 @@
 """Evaluation: accuracy against the reference, residuals on points that training never saw."""
 
 from pinnsolve.evaluation.accuracy import Evaluation, FieldAccuracy, ResidualNorms, evaluate, field_values, relative_l2
+from pinnsolve.evaluation.consistency import Consistency, FormulationReport, report_formulation
 from pinnsolve.evaluation.points import EvaluationPoints, evaluation_points, scattered_points
 
 __all__ = [
+    "Consistency",
     "Evaluation",
     "EvaluationPoints",
     "FieldAccuracy",
+    "FormulationReport",
     "ResidualNorms",
     "evaluate",
     "evaluation_points",
     "field_values",
     "relative_l2",
+    "report_formulation",
     "scattered_points",
 ]

@@ -80,17 +80,18 @@ def evaluate(
 ) -> Evaluation:
     """Return accuracy and residual norms of a solution."""
     points = evaluation_points(problem)
-    values = field_values(ansatz, points.points)
+    found = field_values(ansatz, points.points)
+    values = {name: found[name] for name in problem.field_names}  # a formulation may have added fields
     truth = reference(points.points) if reference is not None else {}
-    maps = _residual_values(problem.equations, ansatz, differentiator, points.points)
-    held_out = _residual_values(problem.equations, ansatz, differentiator, scattered_points(problem, 2**14))
+    maps = residual_values(problem.equations, ansatz, differentiator, points.points)
+    held_out = residual_values(problem.equations, ansatz, differentiator, scattered_points(problem, 2**14))
     return Evaluation(
         points=points,
         values=values,
         reference=truth,
         residual_maps=maps,
         fields={name: _accuracy(name, values[name], truth, reference) for name in problem.field_names},
-        residuals={name: _norms(value) for name, value in held_out.items()},
+        residuals={name: norms(value) for name, value in held_out.items()},
         conditions=_condition_norms(problem, ansatz, differentiator),
     )
 
@@ -125,9 +126,10 @@ def _accuracy(
     )
 
 
-def _residual_values(
+def residual_values(
     residuals: Sequence[Residual], ansatz: nn.Module, differentiator: Differentiator, points: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
+    """Return the residuals (N,) by name at points (N, d), in float64 whatever the network's precision."""
     partials = tuple(sorted({partial for residual in residuals for partial in residual.partials}))
     parts: dict[str, list[NDArray[np.float64]]] = {residual.name: [] for residual in residuals}
     with torch.no_grad():
@@ -140,18 +142,19 @@ def _residual_values(
 
 def _condition_norms(problem: Problem, ansatz: nn.Module, differentiator: Differentiator) -> dict[str, ResidualNorms]:
     interior = scattered_points(problem, 2**10)
-    norms = {}
+    found = {}
     for condition in problem.conditions:
         points = interior.copy()
         points[:, condition.face.axis] = problem.box[0 if condition.face.side == "lower" else 1][condition.face.axis]
         for restriction in condition.restrictions:
             points = points[restriction.holds(points)]
-        (values,) = _residual_values([condition.residual], ansatz, differentiator, points).values()
-        norms[condition.name] = _norms(values)
-    return norms
+        (values,) = residual_values([condition.residual], ansatz, differentiator, points).values()
+        found[condition.name] = norms(values)
+    return found
 
 
-def _norms(values: NDArray[np.float64]) -> ResidualNorms:
+def norms(values: NDArray[np.float64]) -> ResidualNorms:
+    """Return the norms of a residual's values (N,)."""
     return ResidualNorms(float(np.sqrt(np.mean(values**2))), float(np.max(np.abs(values))))
 
 

@@ -199,15 +199,25 @@ def output_scales(problem: Problem) -> list[float]:
     """Return the factor of the network's output per field, from the size of the conditions' data.
 
     It is the largest |value| that any condition gives for the field; 1 if all are zero or the field has
-    a range, in which the output activation fixes the scale.
+    a range, in which the output activation fixes the scale. A field that stands for a derivative ∂^α u is
+    at least as large as the scale of u over half lengths, Π (length / 2)^-α.
     """
-    return [_largest_datum(field, problem) for field in problem.fields]
+    scales = {field.name: _largest_datum(field, problem) for field in problem.fields}
+    for field in problem.fields:
+        if field.stands_for is not None:
+            lengths = zip(problem.coordinates, field.stands_for.orders, strict=True)
+            product = math.prod((0.5 * coordinate.length) ** times for coordinate, times in lengths)
+            scales[field.name] = max(_datum_size(field, problem), scales[field.stands_for.field] / product)
+    return list(scales.values())
 
 
 def _largest_datum(field: Field, problem: Problem) -> float:
-    if not all(math.isinf(end) for end in field.bounds):
-        return 1.0
+    return (_datum_size(field, problem) or 1.0) if all(math.isinf(end) for end in field.bounds) else 1.0
+
+
+def _datum_size(field: Field, problem: Problem) -> float:
+    """Return the largest |value| that a condition gives for a field; 0 if there is none."""
     given = [prescribed(condition, field, problem) for condition in problem.conditions]
     data = [datum.data for datum in given if datum is not None and datum.order == 0]
     largest = float(np.max(np.abs(sampled(data, problem)))) if data else 0.0
-    return largest if 0 < largest < math.inf else 1.0
+    return largest if largest < math.inf else 0.0

@@ -18,12 +18,14 @@ def smoothness_note(problem: Problem, activation: Activation, *, allow_rough: bo
         raise SettingsError(
             f"{activation.name} is C{activation.smoothness:.0f}: its derivatives of order {order}, which "
             f"{problem.name!r} needs, are zero or missing almost everywhere, so the residual is wrong; "
-            "use tanh, gelu or sine, or elu/celu with alpha = 1 up to order 2 (--allow-rough overrides)"
+            "use tanh, gelu or sine, or elu/celu with alpha = 1 up to order 2, or formulation = first-order, "
+            "which needs derivatives of order 1 only (--allow-rough overrides)"
         )
     if order > activation.exact_gradient_order:
         return (
             f"{activation.name} has jumps in its derivative of order {activation.smoothness + 1:.0f}: on an equation "
             f"of order {order} automatic differentiation misses the part of the loss gradient that moves these "
-            "kinks, and training may stall far from the solution; tanh, gelu and sine have no kinks"
+            "kinks, and training may stall far from the solution; tanh, gelu and sine have no kinks, and "
+            "--formulation first-order asks for first derivatives only"
         )
     return ""

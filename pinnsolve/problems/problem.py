@@ -60,12 +60,14 @@ class Field:
     Attributes:
         symbol: the applied function u(x, t).
         bounds: the open interval that the values lie in; infinite ends are no restriction.
+        stands_for: the derivative that the field is in a first-order formulation; None for a field of the file.
     """
 
     symbol: sympy.Expr
     bounds: tuple[float, float] = (-math.inf, math.inf)
     label: str = ""
     unit: str = ""
+    stands_for: Partial | None = None
 
     def __post_init__(self) -> None:
         if not self.bounds[0] < self.bounds[1]:

@@ -10,6 +10,7 @@ import sympy
 from scipy.stats import qmc
 
 from pinnsolve.errors import SettingsError
+from pinnsolve.problems.formulation import with_implied_data
 from pinnsolve.problems.problem import Condition, Coordinate, Face, Field, Problem, Residual
 
 States = Mapping[str, Sequence[sympy.Expr]]  # by field: value, slope in time, ... as expressions in the coordinates
@@ -85,7 +86,7 @@ def problem_in_window(problem: Problem, window: tuple[sympy.Expr, sympy.Expr], s
             for order, state in enumerate(states.get(field.name, ()))
         ]
     lateral = [c for c in problem.conditions if c.face.axis != axis and _occurs(c, shorter.coordinates)]
-    return replace(shorter, conditions=(*initial, *lateral))
+    return with_implied_data(replace(shorter, conditions=(*initial, *lateral)))
 
 
 def _initial_condition(problem: Problem, field: Field, order: int, state: sympy.Expr, start: Face) -> Condition:

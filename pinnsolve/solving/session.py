@@ -17,6 +17,7 @@ from pinnsolve.networks import Ansatz, activation
 from pinnsolve.networks.piecewise import PiecewiseAnsatz
 from pinnsolve.networks.smoothness import smoothness_note
 from pinnsolve.problems import Problem
+from pinnsolve.problems.formulation import formulated
 from pinnsolve.references import ReferenceSolution, find_reference
 from pinnsolve.solving.differentiation import WindowedJets
 from pinnsolve.solving.end_states import end_states
@@ -75,6 +76,7 @@ class Session:
 
     Attributes:
         problem, settings: what is solved, and how.
+        posed: the problem as it is trained, in the formulation that the settings name.
         device, dtype: where, and in which precision.
         march: the windows of time; one window for a problem that is solved as it is.
         windows: those begun; the last one is being trained.
@@ -88,6 +90,7 @@ class Session:
     """
 
     problem: Problem
+    posed: Problem
     settings: Settings
     device: torch.device
     dtype: torch.dtype
@@ -216,7 +219,7 @@ class Session:
     def _train_window(self) -> Iterator[Progress]:
         window = self.windows[-1]
         number = self._window_number
-        equations = tuple(equation.name for equation in self.problem.equations)
+        equations = tuple(equation.name for equation in self.posed.equations)
         monitor = Monitor(self.march, self.reference, [each.ansatz for each in self.windows])
         safeguard = Safeguard(window.ansatz)
         try:
@@ -249,7 +252,7 @@ class Session:
         """Start anew, in equal windows of time, after so many seconds and steps."""
         if self.march.count == 1:
             self.whole = self.windows[0]
-        self.march = March(self.problem, count)
+        self.march = March(self.posed, count)
         budget = self.march.budget(self.settings, 0, *origin)
         first = prepare_window(self.march.problem_of(0, None), self.settings, self.settings.seed, budget)
         first.training.step, first.training.goal = origin[1], MARCH_GOAL
@@ -264,7 +267,7 @@ class Session:
         marched = replace(objective, fields=self.ansatz, differentiator=self.differentiator).value(points)
         if self.whole.training.best_held_out < marched:
             self.whole.training.step, self.whole.training.reason = self.training.step, self.training.reason
-            self.windows, self.march, self.whole = [self.whole], March(self.problem, 1), None
+            self.windows, self.march, self.whole = [self.whole], March(self.posed, 1), None
 
     def _begin_window(self, origin: tuple[float, int] | None = None) -> None:
         """Prepare the next window, from the end of the one before and its network.
@@ -299,17 +302,19 @@ def prepare(problem: Problem, settings: Settings, reference: ReferenceSolution |
         reference: the truth; found from the problem if None.
     """
     phi = activation(settings.network.trained_activation, settings.network.alpha)
-    warning = smoothness_note(problem, phi, allow_rough=settings.allow_rough)
-    march = March(problem, settings.training.window_count)
+    posed = formulated(problem, settings.formulation)
+    warning = smoothness_note(posed, phi, allow_rough=settings.allow_rough)
+    march = March(posed, settings.training.window_count)
     first = prepare_window(march.problem_of(0, None), settings, settings.seed, march.budget(settings, 0))
     return Session(
         problem=problem,
+        posed=posed,
         settings=settings,
         device=chosen_device(settings.device),
         dtype=getattr(torch, settings.precision),
         march=march,
         windows=[first],
-        headway=Headway.of(problem, settings),
+        headway=Headway.of(posed, settings),
         reference=reference if reference is not None else find_reference(problem),
         warnings=[sentence for sentence in (warning, *first.notes) if sentence],
     )

@@ -58,7 +58,8 @@ class Settings(BaseModel):
         network: the network in the ansatz.
         training: optimizer, points, steps.
         constraints: "auto" and "hard" build conditions in where possible; "soft" makes all of them residuals.
-        formulation: "direct" differentiates the fields as the equations are written.
+        formulation: "direct" differentiates the fields as the equations are written; "first-order" makes
+            derivatives fields of their own, so that every equation has order 1.
         derivatives: the maker of jets in training.
         fd: finite differences, if they are the maker.
         audit: the derivative audit.
@@ -75,7 +76,7 @@ class Settings(BaseModel):
     network: NetworkSettings = NetworkSettings()
     training: TrainingSettings = TrainingSettings()
     constraints: Literal["auto", "hard", "soft"] = "auto"
-    formulation: Literal["direct"] = "direct"
+    formulation: Literal["direct", "first-order"] = "direct"
     derivatives: Literal["taylor", "autograd", "fd"] = "taylor"
     fd: DifferenceSettings = DifferenceSettings()
     audit: AuditSettings = AuditSettings()
@@ -100,6 +101,7 @@ SHORT_NAMES = {
     "points": "training.points",
     "steps": "training.steps",
     "engine": "engine",
+    "formulation": "formulation",
     "derivatives": "derivatives",
     "constraints": "constraints",
     "precision": "precision",

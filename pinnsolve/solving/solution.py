@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from pinnsolve.audit import DerivativeAudit, audit
 from pinnsolve.derivatives import Differentiator, exact
-from pinnsolve.evaluation import Evaluation, FieldAccuracy, evaluate, field_values
+from pinnsolve.evaluation import (
+    Evaluation,
+    FieldAccuracy,
+    FormulationReport,
+    evaluate,
+    field_values,
+    report_formulation,
+)
 from pinnsolve.networks import Ansatz
 from pinnsolve.networks.piecewise import PiecewiseAnsatz, parts_of
 from pinnsolve.problems import Problem
@@ -43,6 +50,7 @@ class Solution:
         reference_seconds: what the classical reference took; None without one.
         collocation: interior points of the last step (in each window of time).
         gap: what is said of the time that training did not reach; empty if there is none.
+        formulation: what was trained in place of the problem's equations; None if they were trained themselves.
     """
 
     problem: Problem
@@ -61,6 +69,7 @@ class Solution:
     reference_seconds: float | None
     collocation: NDArray[np.float64]
     gap: str = ""
+    formulation: FormulationReport | None = None
 
     @property
     def fields(self) -> Mapping[str, FieldAccuracy]:
@@ -69,7 +78,8 @@ class Solution:
 
     def __call__(self, points: Any) -> dict[str, NDArray[np.float64]]:
         """Return the value (N,) of every field at points (N, d), columns in the order of the coordinates."""
-        return field_values(self.ansatz, self._checked(points))
+        values = field_values(self.ansatz, self._checked(points))
+        return {name: values[name] for name in self.problem.field_names}
 
     def derivatives(self, points: Any, name: str) -> NDArray[np.float64]:
         """Return a partial derivative (N,) such as "u_xx" at points (N, d)."""
@@ -86,7 +96,8 @@ class Solution:
         """What a user must know, in words."""
         audited = list(self.audit.sentences) if self.audit is not None else []
         gap = [self.gap] if self.gap else []
-        return [*gap, *self._accuracy_sentences(), *self._health_sentences(), *audited]
+        formulation = [self.formulation.sentence] if self.formulation is not None else []
+        return [*gap, *self._accuracy_sentences(), *self._health_sentences(), *formulation, *audited]
 
     def metrics(self) -> dict[str, Any]:
         """Return the record that metrics.json holds."""
@@ -108,6 +119,7 @@ class Solution:
             "fields": {name: asdict(accuracy) for name, accuracy in evaluation.fields.items()},
             "residuals": {name: asdict(norms) for name, norms in evaluation.residuals.items()},
             "conditions": {name: asdict(norms) for name, norms in evaluation.conditions.items()},
+            "formulation": None if self.formulation is None else asdict(self.formulation),
             "derivatives": [asdict(row) for row in self.audit.summary] if self.audit is not None else [],
             "unknowns": {},
             "classical": self._classical(),
@@ -173,6 +185,7 @@ def finish(session: Session, status: str = "finished") -> Solution:
     """Return the solution of a trained session: evaluated against the reference, its derivatives audited."""
     problem, ansatz = session.problem, session.ansatz
     report = audited(session) if session.settings.audit.enabled else None
+    rewritten = session.posed is not problem
     return Solution(
         problem=problem,
         settings=session.settings,
@@ -190,6 +203,7 @@ def finish(session: Session, status: str = "finished") -> Solution:
         reference_seconds=session.reference.seconds if session.reference is not None else None,
         collocation=session.collocation,
         gap=session.gap,
+        formulation=report_formulation(session.posed, ansatz, session.differentiator) if rewritten else None,
     )
 
 
