@@ -193,8 +193,22 @@ def doctor(json: Json = False) -> None:
 
 
 @app.command()
-def activations(json: Json = False) -> None:
-    """List the activations and what is known of them."""
-    from pinnsolve.cli.diagnosis import activations_command
+def activations(
+    activation: Annotated[str | None, typer.Option(help="Only these, separated by commas.")] = None,
+    alpha: Annotated[float, typer.Option(help="Parameter of elu and celu.")] = 1.0,
+    network: Annotated[
+        str | None, typer.Option(help="DEPTHxWIDTH, e.g. 8x64: how signals pass an untrained network.")
+    ] = None,
+    inputs: Annotated[int | None, typer.Option(min=1, help="Inputs of that network; as wide if not given.")] = None,
+    initialization: Annotated[str, typer.Option(help="auto, glorot, he, lecun, siren.")] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of its weights and inputs.")] = 0,
+    figure: Annotated[Path | None, typer.Option(help="Draw this file as well: .png, .svg or .pdf.")] = None,
+    json: Json = False,
+) -> None:
+    """Measure the activations: smoothness, range, moments, inverses; or signals in an untrained network."""
+    from pinnsolve.cli.activations import NetworkRequest, activations_command, propagation_command
 
-    activations_command(json)
+    if network is None:
+        activations_command(activation, alpha, figure, json)
+    else:
+        propagation_command(NetworkRequest(network, inputs, initialization, seed), activation, alpha, figure, json)

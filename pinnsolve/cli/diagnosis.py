@@ -1,12 +1,10 @@
-"""`doctor` and `activations`: what this installation can do, and what the activations are."""
+"""`doctor`: what this installation can do."""
 
 from __future__ import annotations
 
 import importlib.util
 import json as json_text
-import math
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from pinnsolve.cli.terminal import say, show_table
 from pinnsolve.errors import ResourceError
@@ -90,31 +88,3 @@ exact = { u = "exp(-t)" }
         return fault
     error = [progress.error for progress in session.train()][-1]
     return "passed" if error is not None and error < 1e-4 else f"u' = -u solved to {error} only"
-
-
-def activations_command(json: bool) -> None:
-    """Print the properties of every activation."""
-    from pinnsolve.networks import activation, activation_names
-
-    records = [_record(activation(name)) for name in activation_names()]
-    if json:
-        say(json_text.dumps(records, indent=1))
-        return
-    columns = ("name", "formula", "class", "range", "Lipschitz", "residual exact to order", "gradient exact to order")
-    show_table(columns, [list(record.values())[: len(columns)] for record in records])
-
-
-def _record(phi: Any) -> dict[str, Any]:
-    def order(value: float) -> str:
-        return "any" if math.isinf(value) else f"{value:.0f}"
-
-    return {
-        "name": phi.name,
-        "formula": phi.formula,
-        "smoothness": f"C{'∞' if math.isinf(phi.smoothness) else f'{phi.smoothness:.0f}'}",
-        "range": f"({phi.range[0]:.4g}, {phi.range[1]:.4g})",
-        "lipschitz": round(phi.lipschitz, 6),
-        "exact_residual_order": order(phi.exact_residual_order),
-        "exact_gradient_order": order(phi.exact_gradient_order),
-        "source": phi.source,
-    }

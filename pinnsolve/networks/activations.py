@@ -1,4 +1,4 @@
-r"""Activation functions with closed-form derivatives of every order, and what is known of them.
+r"""Activation functions with closed-form derivatives of every order.
 
 Each activation has two independent routes to its values: torch's own function, which autograd
 differentiates, and closed forms of φ, φ', φ'', ... for Taylor mode.
@@ -12,19 +12,31 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from pinnsolve.errors import SettingsError, unknown_name
+from pinnsolve.networks.closed_forms import (
+    SIGMOID,
+    TANH,
+    Derivatives,
+    linear_exponential,
+    linear_pieces,
+    mish_derivatives,
+    normal_derivatives,
+    sine_derivatives,
+    softplus_derivatives,
+    softsign_derivatives,
+    times_z,
+)
 
 SELU_SCALE = 1.0507009873554805  # Klambauer et al. (2017): mean 0 and variance 1 are a fixed point
 SELU_ALPHA = 1.6732632423543772
-Derivatives = Callable[[Tensor, int], list[Tensor]]
+LEAK = 0.01  # the slope of leaky_relu left of zero
+ALIASES = {"sin": "sine", "swish": "silu"}
 
 
 @dataclass(frozen=True)
@@ -37,8 +49,6 @@ class Activation:
         value: φ, differentiable by autograd.
         derivatives: (z, k) to [φ(z), φ'(z), ..., φ^(k)(z)] in closed form.
         smoothness: the largest m with φ in C^m; infinity for smooth functions.
-        lipschitz: sup |φ'|.
-        range: (inf φ, sup φ).
         source: where it was published.
         alpha: the parameter of elu and celu.
     """
@@ -48,8 +58,6 @@ class Activation:
     value: Callable[[Tensor], Tensor]
     derivatives: Derivatives
     smoothness: float
-    lipschitz: float
-    range: tuple[float, float]
     source: str
     alpha: float = 1.0
 
@@ -69,13 +77,14 @@ class Activation:
 
 
 def activation(name: str, alpha: float = 1.0) -> Activation:
-    """Return the activation of this name; `alpha` is read by elu and celu alone.
+    """Return the activation of this name or alias; `alpha` is read by elu and celu alone.
 
     Raises:
         SettingsError: the name is unknown or alpha is not positive.
     """
+    name = ALIASES.get(name, name)
     if name not in _REGISTRY:
-        raise SettingsError(unknown_name("activation", name, _REGISTRY))
+        raise SettingsError(unknown_name("activation", name, [*_REGISTRY, *ALIASES]))
     if not 0 < alpha < math.inf:
         raise SettingsError(f"alpha must be positive, got {alpha}")
     return _REGISTRY[name](alpha)
@@ -86,30 +95,13 @@ def activation_names() -> list[str]:
     return sorted(_REGISTRY)
 
 
-def _piecewise_linear_exponential(z: Tensor, order: int, slope: float, height: float, rate: float) -> list[Tensor]:
-    """Return derivatives of slope·z for z > 0 and height·(exp(rate·z) - 1) for z <= 0.
-
-    The exponential sees only min(z, 0), so that neither branch can overflow.
-    """
-    positive = z > 0
-    exponential = torch.exp(rate * z.clamp(max=0))
-    zero = torch.zeros_like(z)
-    result = [torch.where(positive, slope * z, height * torch.expm1(rate * z.clamp(max=0)))]
-    for k in range(1, order + 1):
-        right = zero + slope if k == 1 else zero
-        result.append(torch.where(positive, right, height * rate**k * exponential))
-    return result
-
-
 def _elu(alpha: float) -> Activation:
     return Activation(
         name="elu",
         formula="z for z > 0, alpha (exp z - 1) else",
         value=lambda z: functional.elu(z, alpha),
-        derivatives=lambda z, k: _piecewise_linear_exponential(z, k, 1.0, alpha, 1.0),
+        derivatives=lambda z, k: linear_exponential(z, k, 1.0, alpha, 1.0),
         smoothness=1 if alpha == 1 else 0,
-        lipschitz=max(1.0, alpha),
-        range=(-alpha, math.inf),
         source="Clevert, Unterthiner, Hochreiter (2016), ICLR",
         alpha=alpha,
     )
@@ -120,10 +112,8 @@ def _celu(alpha: float) -> Activation:
         name="celu",
         formula="z for z > 0, alpha (exp(z/alpha) - 1) else",
         value=lambda z: alpha * functional.elu(z / alpha),  # torch's celu rounds 1/alpha to float32
-        derivatives=lambda z, k: _piecewise_linear_exponential(z, k, 1.0, alpha, 1 / alpha),
+        derivatives=lambda z, k: linear_exponential(z, k, 1.0, alpha, 1 / alpha),
         smoothness=1,
-        lipschitz=1.0,
-        range=(-alpha, math.inf),
         source="Barron (2017), arXiv 1704.07483",
         alpha=alpha,
     )
@@ -135,17 +125,10 @@ def _selu(_: float) -> Activation:
         name="selu",
         formula="1.0507 z for z > 0, 1.7581 (exp z - 1) else",
         value=functional.selu,
-        derivatives=lambda z, k: _piecewise_linear_exponential(z, k, SELU_SCALE, height, 1.0),
+        derivatives=lambda z, k: linear_exponential(z, k, SELU_SCALE, height, 1.0),
         smoothness=0,
-        lipschitz=height,
-        range=(-height, math.inf),
         source="Klambauer, Unterthiner, Mayr, Hochreiter (2017), NeurIPS",
     )
-
-
-def _relu_derivatives(z: Tensor, order: int) -> list[Tensor]:
-    slope = (z > 0).to(z.dtype)
-    return [z.clamp(min=0), slope, *(torch.zeros_like(z) for _ in range(2, order + 1))][: order + 1]
 
 
 def _relu(_: float) -> Activation:
@@ -153,52 +136,10 @@ def _relu(_: float) -> Activation:
         name="relu",
         formula="max(z, 0)",
         value=functional.relu,
-        derivatives=_relu_derivatives,
+        derivatives=lambda z, k: linear_pieces(z, k, 0.0),
         smoothness=0,
-        lipschitz=1.0,
-        range=(0.0, math.inf),
         source="Nair, Hinton (2010), ICML",
     )
-
-
-@cache
-def _autonomous_polynomials(slope: tuple[float, ...], order: int) -> tuple[tuple[float, ...], ...]:
-    """Return polynomials P_k with y^(k) = P_k(y) for y' = slope(y): P_0 = y, P_(k+1) = P_k' · slope."""
-    polynomials = [np.polynomial.Polynomial([0.0, 1.0])]
-    for _ in range(order):
-        polynomials.append(polynomials[-1].deriv() * np.polynomial.Polynomial(slope))
-    return tuple(tuple(polynomial.coef.tolist()) for polynomial in polynomials)
-
-
-def _horner(coefficients: tuple[float, ...], y: Tensor) -> Tensor:
-    result = torch.full_like(y, coefficients[-1])
-    for coefficient in reversed(coefficients[:-1]):
-        result = result.mul_(y) if coefficient == 0 else result.mul_(y).add_(coefficient)
-    return result
-
-
-@dataclass(frozen=True)
-class RiccatiDerivatives:
-    """The derivatives of a φ with φ' = a + bφ + cφ²: all of them are polynomials of φ, which Taylor mode makes use of.
-
-    Attributes:
-        value: φ.
-        riccati: (a, b, c).
-    """
-
-    value: Callable[[Tensor], Tensor]
-    riccati: tuple[float, float, float]
-
-    def __call__(self, z: Tensor, order: int) -> list[Tensor]:
-        """Return [φ(z), φ'(z), ..., φ^(order)(z)]."""
-        y = self.value(z)
-        return [y, *(_horner(polynomial, y) for polynomial in _autonomous_polynomials(self.riccati, order)[1:])]
-
-
-def _tanh_value(z: Tensor) -> Tensor:
-    """Return (e^2z - 1) / (e^2z + 1), right to three units in the last place, in half the time of torch.tanh."""
-    minus_one = z.clamp(max=40).mul_(2).expm1_()  # e^80 rounds the quotient to 1 and does not overflow
-    return minus_one.div_(minus_one + 2)
 
 
 def _tanh(_: float) -> Activation:
@@ -206,15 +147,21 @@ def _tanh(_: float) -> Activation:
         name="tanh",
         formula="tanh z",
         value=torch.tanh,
-        derivatives=RiccatiDerivatives(_tanh_value, (1.0, 0.0, -1.0)),
+        derivatives=TANH,
         smoothness=math.inf,
-        lipschitz=1.0,
-        range=(-1.0, 1.0),
         source="LeCun, Bottou, Orr, Müller (1998), Efficient BackProp",
     )
 
 
-_SIGMOID_DERIVATIVES = RiccatiDerivatives(torch.sigmoid, (0.0, 1.0, -1.0))
+def _leaky_relu(_: float) -> Activation:
+    return Activation(
+        name="leaky_relu",
+        formula=f"z for z > 0, {LEAK} z else",
+        value=lambda z: functional.leaky_relu(z, LEAK),
+        derivatives=lambda z, k: linear_pieces(z, k, LEAK),
+        smoothness=0,
+        source="Maas, Hannun, Ng (2013), ICML",
+    )
 
 
 def _sigmoid(_: float) -> Activation:
@@ -222,17 +169,10 @@ def _sigmoid(_: float) -> Activation:
         name="sigmoid",
         formula="1 / (1 + exp(-z))",
         value=torch.sigmoid,
-        derivatives=_SIGMOID_DERIVATIVES,
+        derivatives=SIGMOID,
         smoothness=math.inf,
-        lipschitz=0.25,
-        range=(0.0, 1.0),
         source="Cybenko (1989), Math. Control Signals Systems 2",
     )
-
-
-def _times_z(z: Tensor, factor: list[Tensor]) -> list[Tensor]:
-    """Return derivatives of z·g(z) from those of g: (z g)^(k) = z g^(k) + k g^(k-1)."""
-    return [z * factor[0], *((z * factor[k]).add_(factor[k - 1], alpha=k) for k in range(1, len(factor)))]
 
 
 def _silu(_: float) -> Activation:
@@ -240,11 +180,31 @@ def _silu(_: float) -> Activation:
         name="silu",
         formula="z / (1 + exp(-z))",
         value=functional.silu,
-        derivatives=lambda z, k: _times_z(z, _SIGMOID_DERIVATIVES(z, k)),
+        derivatives=lambda z, k: times_z(z, SIGMOID(z, k)),
         smoothness=math.inf,
-        lipschitz=1.0998393194777463,
-        range=(-0.2784645427610738, math.inf),
         source="Elfwing, Uchibe, Doya (2018), Neural Networks 107",
+    )
+
+
+def _mish(_: float) -> Activation:
+    return Activation(
+        name="mish",
+        formula="z tanh(log(1 + exp z))",
+        value=lambda z: z * torch.tanh(-functional.logsigmoid(-z)),  # torch's mish has softplus' jump at 20
+        derivatives=mish_derivatives,
+        smoothness=math.inf,
+        source="Misra (2020), BMVC",
+    )
+
+
+def _softsign(_: float) -> Activation:
+    return Activation(
+        name="softsign",
+        formula="z / (1 + |z|)",
+        value=functional.softsign,
+        derivatives=softsign_derivatives,
+        smoothness=1,
+        source="Turian, Bergstra, Bengio (2009), NAACL HLT",
     )
 
 
@@ -253,22 +213,10 @@ def _softplus(_: float) -> Activation:
         name="softplus",
         formula="log(1 + exp z)",
         value=lambda z: -functional.logsigmoid(-z),  # torch's softplus jumps by 2e-9 at its threshold
-        derivatives=lambda z, k: [-functional.logsigmoid(-z), *_SIGMOID_DERIVATIVES(z, max(k - 1, 0))][: k + 1],
+        derivatives=softplus_derivatives,
         smoothness=math.inf,
-        lipschitz=1.0,
-        range=(0.0, math.inf),
         source="Dugas, Bengio, Bélisle, Nadeau, Garcia (2001), NeurIPS",
     )
-
-
-def _normal_derivatives(z: Tensor, order: int) -> list[Tensor]:
-    """Return derivatives of the normal distribution function: Φ' is the density, Φ^(k+1) = -z Φ^(k) - (k-1) Φ^(k-1)."""
-    result = [torch.erfc(z * -math.sqrt(0.5)).mul_(0.5)]
-    if order:
-        result.append((z * z).mul_(-0.5).exp_().mul_(1 / math.sqrt(2 * math.pi)))
-    for k in range(1, order):
-        result.append((result[k] * z).neg_().sub_(result[k - 1], alpha=k - 1))
-    return result
 
 
 def _gelu(_: float) -> Activation:
@@ -276,19 +224,10 @@ def _gelu(_: float) -> Activation:
         name="gelu",
         formula="z Φ(z), Φ the normal distribution function",
         value=functional.gelu,
-        derivatives=lambda z, k: _times_z(z, _normal_derivatives(z, k)),
+        derivatives=lambda z, k: times_z(z, normal_derivatives(z, k)),
         smoothness=math.inf,
-        lipschitz=1.128904145,
-        range=(-0.16997120747990369, math.inf),
         source="Hendrycks, Gimpel (2016), arXiv 1606.08415",
     )
-
-
-def _sine_derivatives(z: Tensor, order: int) -> list[Tensor]:
-    cycle = [torch.sin(z)]
-    for k in range(1, min(order, 3) + 1):
-        cycle.append(torch.cos(z) if k == 1 else -cycle[k - 2])
-    return [cycle[k % 4] for k in range(order + 1)]
 
 
 def _sine(_: float) -> Activation:
@@ -296,10 +235,8 @@ def _sine(_: float) -> Activation:
         name="sine",
         formula="sin z",
         value=torch.sin,
-        derivatives=_sine_derivatives,
+        derivatives=sine_derivatives,
         smoothness=math.inf,
-        lipschitz=1.0,
-        range=(-1.0, 1.0),
         source="Sitzmann, Martel, Bergman, Lindell, Wetzstein (2020), NeurIPS",
     )
 
@@ -308,11 +245,14 @@ _REGISTRY: dict[str, Callable[[float], Activation]] = {
     "celu": _celu,
     "elu": _elu,
     "gelu": _gelu,
+    "leaky_relu": _leaky_relu,
+    "mish": _mish,
     "relu": _relu,
     "selu": _selu,
     "sigmoid": _sigmoid,
     "silu": _silu,
     "sine": _sine,
     "softplus": _softplus,
+    "softsign": _softsign,
     "tanh": _tanh,
 }

@@ -21,7 +21,16 @@ Array = NDArray[np.float64]
 TEXT_WIDTH = 7.0  # inches: the width of a page's text, two columns of a journal
 RESOLUTION = 200  # dots per inch of the PNG files
 SOLUTION_COLOR, REFERENCE_COLOR, ERROR_COLOR = "#0072B2", "#000000", "#D55E00"
-# Okabe and Ito (2008); the same scheme has the same colour and marker in every figure
+OKABE_ITO = {  # Okabe, Ito (2008): colours that remain apart for colour-blind readers
+    "blue": "#0072B2",
+    "vermilion": "#D55E00",
+    "green": "#009E73",
+    "orange": "#E69F00",
+    "purple": "#CC79A7",
+    "sky": "#56B4E9",
+    "black": "#000000",
+}
+# the same scheme has the same colour and marker in every figure
 SCHEMES: dict[str, tuple[str, str]] = {
     "forward": ("#D55E00", ">"),
     "backward": ("#E69F00", "<"),
