@@ -9,9 +9,8 @@ import pytest
 from pinnsolve.solving.settings import all_keys
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-ONLY_ONE_VALUE = {"formulation", "engine"}  # they have one value yet
 
 
-@pytest.mark.parametrize("key", sorted(set(all_keys()) - ONLY_ONE_VALUE))
+@pytest.mark.parametrize("key", all_keys())
 def test_the_setting_stands_in_the_readme(key):
     assert f"`{key}`" in README

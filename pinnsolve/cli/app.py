@@ -79,7 +79,7 @@ def solve(
     problem: Annotated[str, typer.Argument(help="Name or path of a problem.")],
     activation: Annotated[str | None, typer.Option(help="Activation: elu, tanh, gelu, ...")] = None,
     optimizer: Annotated[str | None, typer.Option(help="auto, lm, adam, lbfgs.")] = None,
-    engine: Annotated[str | None, typer.Option(help="native.")] = None,
+    engine: Annotated[str | None, typer.Option(help="native, deepxde.")] = None,
     formulation: Annotated[str | None, typer.Option(help="direct, first-order.")] = None,
     derivatives: Annotated[str | None, typer.Option(help="taylor, autograd, fd.")] = None,
     constraints: Annotated[str | None, typer.Option(help="auto, hard, soft.")] = None,

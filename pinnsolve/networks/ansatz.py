@@ -41,6 +41,8 @@ class InputFeatures(nn.Module):
     """
 
     random_frequencies: Tensor
+    centre: Tensor
+    inverse_half_length: Tensor
 
     def __init__(
         self,
@@ -165,7 +167,10 @@ class Ansatz(nn.Module):
 
     def forward(self, points: Any) -> dict[str, Any]:
         """Return the values (...) of every field at points (..., d), tensors or truncated Taylor series."""
-        raw = self.network(self.features(points))
+        return self.assembled(points, self.network(self.features(points)))
+
+    def assembled(self, points: Any, raw: Any) -> dict[str, Any]:
+        """Return the values (...) of every field for raw network outputs (..., fields) at points (..., d)."""
         forms = self._formula(torch_functions(), [points[..., axis] for axis in range(self._dimension)])
         values = {}
         for index, field in enumerate(self.fields):

@@ -41,7 +41,7 @@ class Headway:
     def of(cls, problem: Problem, settings: Settings) -> Headway:
         """Return the watch over a run with these settings."""
         training = settings.training
-        automatic = training.windows == "auto" and training.optimizer == "auto"
+        automatic = settings.engine == "native" and training.windows == "auto" and training.optimizer == "auto"
         return cls(automatic and not problem.is_linear and is_marchable(problem), settings.time_limit, training.steps)
 
     def is_missing(self, training: Training) -> bool:

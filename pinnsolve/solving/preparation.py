@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Generator, Tensor
 
@@ -19,7 +21,7 @@ from pinnsolve.problems import Problem
 from pinnsolve.solving.differentiation import choose_differentiator
 from pinnsolve.solving.march import Window
 from pinnsolve.solving.settings import Settings
-from pinnsolve.training import Budget, Training, build_objective, make_plan
+from pinnsolve.training import Budget, Objective, Stage, Training, build_objective, make_plan
 from pinnsolve.training.sampling import Sampler
 from pinnsolve.training.workers import join_workers, own_device
 
@@ -32,7 +34,7 @@ def prepare_window(problem: Problem, settings: Settings, seed: int, budget: Budg
     device, dtype = chosen_device(settings.device), getattr(torch, settings.precision)
     workers = budget.workers = join_workers(device)
     generator = Generator().manual_seed(seed)
-    constraints = derive_constraints(problem, settings.constraints)
+    constraints = derive_constraints(problem, settings.constraint_mode)
     ansatz = build_ansatz(problem, settings, constraints, generator).to(device)
     differentiator, layerwise, fault = choose_differentiator(problem, settings, ansatz)
     objective = build_objective(
@@ -48,16 +50,7 @@ def prepare_window(problem: Problem, settings: Settings, seed: int, budget: Budg
         dtype=dtype,
         device=device,
     )
-    plan, why = make_plan(
-        problem,
-        ansatz,
-        objective,
-        settings.training,
-        feature_activations=settings.network.feature_activations,
-        layerwise=layerwise,
-        double=dtype == torch.float64,
-        seed=seed,
-    )
+    plan, why = _plan(problem, ansatz, objective, constraints, settings, seed)
     training = Training(
         ansatz=ansatz,
         objective=objective,
@@ -69,6 +62,26 @@ def prepare_window(problem: Problem, settings: Settings, seed: int, budget: Budg
     )
     notes = [sentence for sentence in (*constraints.notes, fault) if sentence]
     return Window(problem, constraints, ansatz, differentiator, training, why, notes)
+
+
+def _plan(
+    problem: Problem, ansatz: Ansatz, objective: Objective, constraints: Constraints, settings: Settings, seed: int
+) -> tuple[Sequence[Stage], str]:
+    """Return the stages of the engine that the settings name, and why."""
+    if settings.engine == "deepxde":
+        from pinnsolve.solving.deepxde import deepxde_plan
+
+        return deepxde_plan(problem, ansatz, constraints, settings, seed, objective.workers)
+    return make_plan(
+        problem,
+        ansatz,
+        objective,
+        settings.training,
+        feature_activations=settings.network.feature_activations,
+        layerwise=objective.layerwise,
+        double=settings.precision == "float64",
+        seed=seed,
+    )
 
 
 def _held_out_points(

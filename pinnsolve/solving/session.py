@@ -304,7 +304,7 @@ def prepare(problem: Problem, settings: Settings, reference: ReferenceSolution |
     phi = activation(settings.network.trained_activation, settings.network.alpha)
     posed = formulated(problem, settings.formulation)
     warning = smoothness_note(posed, phi, allow_rough=settings.allow_rough)
-    march = March(posed, settings.training.window_count)
+    march = March(posed, settings.window_count)
     first = prepare_window(march.problem_of(0, None), settings, settings.seed, march.budget(settings, 0))
     return Session(
         problem=problem,

@@ -51,6 +51,19 @@ class AuditSettings(BaseModel):
         return self.points or max(64, min(1024, 2 ** int(math.log2(1024 * 60 / units))))
 
 
+class PeerSettings(BaseModel):
+    """DeepXDE as the engine.
+
+    Attributes:
+        recipe: "best", conditions built in, Adam then L-BFGS with restarts; "documented", soft conditions and the
+            points, options and stages of the examples in DeepXDE's documentation.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: Literal["best", "documented"] = "best"
+
+
 class Settings(BaseModel):
     """Everything that decides how a problem is solved.
 
@@ -63,7 +76,8 @@ class Settings(BaseModel):
         derivatives: the maker of jets in training.
         fd: finite differences, if they are the maker.
         audit: the derivative audit.
-        engine: "native".
+        engine: "native", or "deepxde": its network, points and optimizers, evaluated and audited as our own.
+        deepxde: how DeepXDE trains, if it is the engine.
         precision: of training; evaluation and audit compare in float64.
         device: "auto" takes CUDA where there is one.
         seed: of weights and points.
@@ -80,12 +94,24 @@ class Settings(BaseModel):
     derivatives: Literal["taylor", "autograd", "fd"] = "taylor"
     fd: DifferenceSettings = DifferenceSettings()
     audit: AuditSettings = AuditSettings()
-    engine: Literal["native"] = "native"
+    engine: Literal["native", "deepxde"] = "native"
+    deepxde: PeerSettings = PeerSettings()
     precision: Literal["float64", "float32"] = "float64"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     time_limit: Annotated[float, Field(gt=0)] = 60.0
     allow_rough: bool = False
+
+    @property
+    def constraint_mode(self) -> str:
+        """How conditions are met: as asked for, and softly in DeepXDE's documented recipe unless asked otherwise."""
+        documented = self.engine == "deepxde" and self.deepxde.recipe == "documented"
+        return "soft" if documented and self.constraints == "auto" else self.constraints
+
+    @property
+    def window_count(self) -> int:
+        """The number of windows of time to begin with; DeepXDE solves all of time at once."""
+        return self.training.window_count if self.engine == "native" else 1
 
     def nested(self) -> dict[str, Any]:
         """Return the settings as nested plain values, as they stand in settings.toml and metrics.json."""

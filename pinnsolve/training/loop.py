@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from math import ceil, inf, isfinite, log2
@@ -36,6 +37,7 @@ class StepResult:
         accepted: whether the parameters changed.
         recorded: whether the step shall stand in the history.
         fitted: the loss on the step's points after it, None if not known.
+        iterations: steps that it counts for; more where an outside optimizer takes several at a time.
     """
 
     terms: dict[str, float]
@@ -44,6 +46,7 @@ class StepResult:
     accepted: bool = True
     recorded: bool = True
     fitted: float | None = None
+    iterations: int = 1
 
     @property
     def loss(self) -> float:
@@ -121,6 +124,13 @@ class Budget:
     def start(self) -> None:
         """Start the clock."""
         self._started = time.monotonic()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Do not count the time inside the block."""
+        began = time.monotonic()
+        yield
+        self._started += time.monotonic() - began
 
     @property
     def elapsed(self) -> float:
@@ -203,7 +213,7 @@ class Training:
             if self.budget.is_exhausted(self.step):
                 break
             for result in stage.steps(self):
-                self.step += 1
+                self.step += result.iterations
                 self._check(result)
                 yield self._noted(stage, result)
                 if self.budget.is_exhausted(self.step):
