@@ -10,7 +10,6 @@ from scipy import integrate
 from pinnsolve.errors import SettingsError
 from pinnsolve.networks.activations import SELU_ALPHA, SELU_SCALE, activation, activation_names
 from pinnsolve.networks.multilayer import INITIALIZATIONS, MultilayerPerceptron
-from pinnsolve.networks.smoothness import smoothness_note
 
 Z = torch.linspace(-4, 4, 201, dtype=torch.float64) + 0.01234  # no point on a kink
 ROUNDOFF = 2.3e-16
@@ -126,15 +125,3 @@ def test_the_network_is_the_composition_of_its_layers(generator):
         hidden = np.tanh(hidden @ layer.weight.detach().numpy().T + layer.bias.detach().numpy())
     expected = hidden @ network.output.weight.detach().numpy().T + network.output.bias.detach().numpy()
     assert network(torch.as_tensor(x)).detach().numpy() == pytest.approx(expected, rel=1e-13, abs=1e-15)
-
-
-def test_rough_activations_are_refused_and_kinked_ones_named(problem_from):
-    from .conftest import BURGERS
-
-    problem = problem_from(BURGERS)
-    assert smoothness_note(problem, activation("tanh")) == ""
-    assert "misses the part of the loss gradient" in smoothness_note(problem, activation("elu"))
-    for rough in (activation("relu"), activation("selu"), activation("elu", 0.5)):
-        with pytest.raises(SettingsError, match=f"{rough.name} is C0.*--allow-rough"):
-            smoothness_note(problem, rough)
-        assert smoothness_note(problem, rough, allow_rough=True)

@@ -66,12 +66,16 @@ def check(
     problems: Folder = None,
     activation: Annotated[str | None, typer.Option(help="Check this activation's smoothness.")] = None,
     formulation: Annotated[str | None, typer.Option(help="direct, first-order: what is asked of smoothness.")] = None,
+    allow_rough: Annotated[
+        bool, typer.Option("--allow-rough", help="Warn of an activation that is not smooth enough, no more.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Check problem files: well-posedness, reference against equations, smoothness of the activation."""
     from pinnsolve.cli.browsing import check_command
 
-    check_command(names or [], problems, {"activation": activation, "formulation": formulation}, json)
+    options = {"activation": activation, "formulation": formulation, "allow_rough": allow_rough or None}
+    check_command(names or [], problems, options, json)
 
 
 @app.command()

@@ -105,9 +105,9 @@ def _findings(problem: Problem, options: dict[str, Any]) -> list[Any]:
     try:
         note = smoothness_note(posed, phi, allow_rough=settings.allow_rough)
         if note:
-            found.append(Finding("warning", "network.activation", note, "use tanh, gelu or sine, or first-order"))
+            found.append(Finding("warning", "network.activation", note, "use another activation or formulation"))
     except SettingsError as error:
-        found.append(Finding("error", "network.activation", str(error), "choose another activation"))
+        found.append(Finding("error", "network.activation", str(error), "use another activation or formulation"))
     for note in derive_constraints(posed, settings.constraints).notes:
         found.append(Finding("warning", "conditions", note, "nothing, if this is what the problem says"))
     return found
