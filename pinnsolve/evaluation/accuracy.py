@@ -16,7 +16,10 @@ from pinnsolve.evaluation.points import EvaluationPoints, batches, evaluation_po
 from pinnsolve.networks import points_at_once
 from pinnsolve.problems import Problem, Residual
 from pinnsolve.problems.formulas import torch_functions
+from pinnsolve.problems.places import Place
 from pinnsolve.references import ReferenceSolution
+
+_CONDITION_SEED = 20_011  # apart from every training seed
 
 Values = Mapping[str, NDArray[np.float64]]
 
@@ -52,7 +55,7 @@ class Evaluation:
 
     Attributes:
         points: the evaluation points.
-        values: each field on the evaluation points, (N,).
+        values: each field on the evaluation points, (N,); NaN on points of a grid outside the domain.
         reference: the reference on the same points; empty without one.
         residual_maps: each equation's residual on the same points.
         fields: accuracy of each field.
@@ -80,16 +83,16 @@ def evaluate(
 ) -> Evaluation:
     """Return accuracy and residual norms of a solution."""
     points = evaluation_points(problem)
-    found = field_values(ansatz, points.points)
+    found = field_values(ansatz, points.inside)
     values = {name: found[name] for name in problem.field_names}  # a formulation may have added fields
-    truth = reference(points.points) if reference is not None else {}
-    maps = residual_values(problem.equations, ansatz, differentiator, points.points)
+    truth = reference(points.inside) if reference is not None else {}
+    maps = residual_values(problem.equations, ansatz, differentiator, points.inside)
     held_out = residual_values(problem.equations, ansatz, differentiator, scattered_points(problem, 2**14))
     return Evaluation(
         points=points,
-        values=values,
-        reference=truth,
-        residual_maps=maps,
+        values=points.spread(values),
+        reference=points.spread(truth),
+        residual_maps=points.spread(maps),
         fields={name: _accuracy(name, values[name], truth, reference) for name in problem.field_names},
         residuals={name: norms(value) for name, value in held_out.items()},
         conditions=_condition_norms(problem, ansatz, differentiator),
@@ -141,13 +144,9 @@ def residual_values(
 
 
 def _condition_norms(problem: Problem, ansatz: nn.Module, differentiator: Differentiator) -> dict[str, ResidualNorms]:
-    interior = scattered_points(problem, 2**10)
     found = {}
     for condition in problem.conditions:
-        points = interior.copy()
-        points[:, condition.face.axis] = problem.box[0 if condition.face.side == "lower" else 1][condition.face.axis]
-        for restriction in condition.restrictions:
-            points = points[restriction.holds(points)]
+        points = Place(problem, condition).sobol(2**10, seed=_CONDITION_SEED)
         (values,) = residual_values([condition.residual], ansatz, differentiator, points).values()
         found[condition.name] = norms(values)
     return found

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from pinnsolve.problems import Problem
+from pinnsolve.problems.places import Place
 
 _EVALUATION_SEED = 20_011  # apart from every training seed
 
@@ -21,10 +22,26 @@ class EvaluationPoints:
     Attributes:
         points: (N, d); on a grid in 'ij' order, the last coordinate fastest.
         axes: one 1-D array per coordinate, or empty for scattered points.
+        mask: which points of a grid lie in the domain, (N,); None if all do.
     """
 
     points: NDArray[np.float64]
     axes: tuple[NDArray[np.float64], ...] = ()
+    mask: NDArray[np.bool_] | None = None
+
+    @cached_property
+    def inside(self) -> NDArray[np.float64]:
+        """The points in the domain, (M, d)."""
+        return self.points if self.mask is None else self.points[self.mask]
+
+    def spread(self, values: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+        """Return values (M,) inside as values (N,) on all points, NaN outside the domain."""
+        if self.mask is None:
+            return dict(values)
+        everywhere = {name: np.full(len(self.points), np.nan) for name in values}
+        for name, value in values.items():
+            everywhere[name][self.mask] = value
+        return everywhere
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -43,14 +60,13 @@ def evaluation_points(problem: Problem) -> EvaluationPoints:
         return EvaluationPoints(scattered_points(problem, 2**17))
     axes = tuple(np.linspace(a, b, n) for a, b, n in zip(lower, upper, counts, strict=True))
     mesh = np.meshgrid(*axes, indexing="ij")
-    return EvaluationPoints(np.column_stack([part.ravel() for part in mesh]), axes)
+    points = np.column_stack([part.ravel() for part in mesh])
+    return EvaluationPoints(points, axes, None if problem.domain is None else problem.contains(points))
 
 
 def scattered_points(problem: Problem, count: int, seed: int = _EVALUATION_SEED) -> NDArray[np.float64]:
-    """Return Sobol points (count, d) of the box, count a power of two."""
-    lower, upper = problem.box
-    unit = qmc.Sobol(len(lower), seed=seed).random_base2(int(np.log2(count)))
-    return lower + (upper - lower) * unit
+    """Return Sobol points (count, d) of the domain, count a power of two."""
+    return Place(problem).sobol(count, seed)
 
 
 def batches(points: NDArray[np.float64], size: int) -> Iterator[NDArray[np.float64]]:

@@ -21,8 +21,9 @@ import numpy as np
 import sympy
 from scipy.stats import qmc
 
-from pinnsolve.problems import Condition, Coordinate, Field, Problem
+from pinnsolve.problems import Condition, Coordinate, Face, Field, Problem
 from pinnsolve.problems.formulas import Formula, numpy_functions
+from pinnsolve.problems.places import Place
 from pinnsolve.problems.problem import differentiated
 
 MAX_OPERATIONS = 600  # a lift that is longer costs more than it gives
@@ -37,6 +38,12 @@ class FaceData:
     condition: Condition
     order: int
     data: sympy.Expr
+
+    @property
+    def face(self) -> Face:
+        """The face of the box."""
+        assert isinstance(self.condition.face, Face)
+        return self.condition.face
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,7 @@ def boolean_sum(data: Sequence[FaceData], coordinates: Sequence[Coordinate]) -> 
     """Return the lift and the distance of these data, axis after axis."""
     lift, distance = sympy.S.Zero, sympy.S.One
     for axis, coordinate in enumerate(coordinates):
-        on_axis = [datum for datum in data if datum.condition.face.axis == axis]
+        on_axis = [datum for datum in data if datum.face.axis == axis]
         if on_axis:
             lift = sympy.expand(lift + _hermite_correction(on_axis, lift, coordinate), power_base=False)
             distance = distance * _axis_distance(on_axis, coordinate)
@@ -140,7 +147,7 @@ def _hermite_correction(data: Sequence[FaceData], lift: sympy.Expr, coordinate: 
     unknowns = [sympy.Symbol(f"c{k}") for k in range(len(data))]
     origin = coordinate.interval[0]
     polynomial = sum((c * (x - origin) ** k for k, c in enumerate(unknowns)), sympy.S.Zero)
-    places = [(datum, {x: datum.condition.face.value}) for datum in data]
+    places = [(datum, {x: datum.face.value}) for datum in data]
     values = [datum.data - sympy.diff(lift, x, datum.order).subs(place) for datum, place in places]
     matrix = sympy.Matrix(
         [[sympy.diff(sympy.diff(polynomial, x, d.order).subs(p), c) for c in unknowns] for d, p in places]
@@ -151,7 +158,7 @@ def _hermite_correction(data: Sequence[FaceData], lift: sympy.Expr, coordinate: 
 
 def _axis_distance(data: Sequence[FaceData], coordinate: Coordinate) -> sympy.Expr:
     """Return ξ^m (1-ξ)^n, scaled to a greatest value of 1 on the interval."""
-    lower = sum(datum.condition.face.side == "lower" for datum in data)
+    lower = sum(datum.face.side == "lower" for datum in data)
     upper = len(data) - lower
     xi = (coordinate.symbol - coordinate.interval[0]) / (coordinate.interval[1] - coordinate.interval[0])
     peak = sympy.Rational(lower, lower + upper)
@@ -164,7 +171,7 @@ def _data_by_face(problem: Problem, field_: Field) -> list[list[FaceData]]:
     for condition in problem.conditions:
         datum = prescribed(condition, field_, problem)
         if datum is not None and not condition.restrictions:
-            found.setdefault((condition.face.axis, condition.face.side), []).append(datum)
+            found.setdefault((datum.face.axis, datum.face.side), []).append(datum)
     axes = sorted(found, key=lambda key: (key[0] == problem.time_axis, key))
     offers = []
     for key in axes:
@@ -178,9 +185,9 @@ def _data_by_face(problem: Problem, field_: Field) -> list[list[FaceData]]:
 
 def prescribed(condition: Condition, field_: Field, problem: Problem) -> FaceData | None:
     """Return what a condition of the form c·u = f(x) or c·∂u/∂axis = f(x), c constant, prescribes for a field."""
-    residual, axis = condition.residual, condition.face.axis
-    if len(residual.partials) != 1:
+    if len(condition.residual.partials) != 1 or not isinstance(condition.face, Face):
         return None
+    residual, axis = condition.residual, condition.face.axis
     (partial,) = residual.partials
     if partial.field != field_.name or partial.order > 1 or (partial.order == 1 and partial.orders[axis] != 1):
         return None
@@ -216,7 +223,7 @@ def _seam_jump(expression: sympy.Expr, coordinate: Coordinate, problem: Problem)
 
 def _mismatch(datum: FaceData, lift: sympy.Expr, problem: Problem) -> float:
     """Return how far the lift misses a datum, relative to the data's size (or to 1)."""
-    face = datum.condition.face
+    face = datum.face
     on_face = sympy.diff(lift, problem.symbols[face.axis], datum.order).subs(problem.symbols[face.axis], face.value)
     values = sampled([on_face - datum.data, datum.data], problem)
     return float(np.max(np.abs(values[0])) / max(1.0, float(np.max(np.abs(values[1])))))
@@ -253,13 +260,19 @@ def _into_range(lift: sympy.Expr, field_: Field, is_hard: bool) -> sympy.Expr:
 
 
 def sampled(expressions: Sequence[sympy.Expr], problem: Problem) -> np.ndarray:
-    """Return values (len(expressions), M) at Sobol points of the box and at its corners."""
+    """Return values (len(expressions), M) at Sobol points of the domain, and at the corners of a box."""
     lower, upper = problem.box
+    if problem.domain is not None:
+        return values_at(expressions, problem, Place(problem).sobol(2**9, seed=0))
     unit = qmc.Sobol(len(lower), scramble=False).random_base2(8)
     corners = (
         qmc.Sobol(len(lower), scramble=False).random_base2(8).round() if len(lower) > 1 else np.array([[0.0], [1.0]])
     )
-    points = lower + (upper - lower) * np.concatenate([unit, corners])
+    return values_at(expressions, problem, lower + (upper - lower) * np.concatenate([unit, corners]))
+
+
+def values_at(expressions: Sequence[sympy.Expr], problem: Problem, points: np.ndarray) -> np.ndarray:
+    """Return values (len(expressions), N) at points (N, d)."""
     with np.errstate(all="ignore"):
         values = Formula(expressions, problem.symbols)(numpy_functions(), list(points.T))
     return np.array([np.broadcast_to(np.asarray(value, dtype=float), len(points)) for value in values])

@@ -93,8 +93,8 @@ class Scope:
         _finite(value, str(text))
         return value
 
-    def with_normal(self, normal: tuple[sympy.Expr, ...]) -> Scope:
-        """Return the scope of a condition on a face with this outward normal."""
+    def with_normal(self, normal: tuple[sympy.Expr, ...] | None) -> Scope:
+        """Return the scope of a condition on a face with this outward normal, or on a part with several."""
         return replace(self, normal=normal)
 
     def in_reference(self, expression: sympy.Expr) -> sympy.Expr:

@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 import sympy
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from pinnsolve.problems.formulas import Formula, numpy_functions
+from pinnsolve.problems.geometry.domain import Part
+from pinnsolve.problems.places import Place
 from pinnsolve.problems.problem import Condition, Problem, Residual
 
 TOLERANCE = 1e-8  # of the largest term: far above roundoff, far below a mistake
@@ -29,7 +30,12 @@ class Finding:
 
 def lint(problem: Problem) -> list[Finding]:
     """Return everything found: the reference first, then the conditions, then names that are not used."""
-    return [*reference_faults(problem), *_condition_counts(problem), *_unused_constants(problem)]
+    return [
+        *reference_faults(problem),
+        *_condition_counts(problem),
+        *_bare_parts(problem),
+        *_unused_constants(problem),
+    ]
 
 
 def reference_faults(problem: Problem) -> list[Finding]:
@@ -77,22 +83,15 @@ def _values(formula: Formula, points: NDArray[np.float64]) -> NDArray[np.float64
 
 
 def _points(problem: Problem, condition: Condition | None) -> NDArray[np.float64]:
-    lower, upper = problem.box
-    points = lower + (upper - lower) * qmc.Sobol(len(lower), seed=7).random_base2(8)
-    if condition is None:
-        return points
-    face = condition.face
-    points[:, face.axis] = (lower if face.side == "lower" else upper)[face.axis]
-    for restriction in condition.restrictions:
-        points = points[restriction.holds(points)]
-    return points if len(points) else lower[None]
+    points = Place(problem, condition).sobol(2**8, seed=7)
+    return points if len(points) else problem.box[0][None]
 
 
 def _condition_counts(problem: Problem) -> list[Finding]:
     """Compare the number of conditions along each coordinate with the order of its derivatives."""
     findings = []
     for axis, coordinate in enumerate(problem.coordinates):
-        if coordinate.periodic:
+        if coordinate.periodic or (problem.domain is not None and axis in problem.domain.axes):
             continue
         for field in problem.field_names:
             order = max((p.orders[axis] for p in problem.partials if p.field == field), default=0)
@@ -108,6 +107,31 @@ def _condition_counts(problem: Problem) -> list[Finding]:
                     )
                 )
     return findings
+
+
+def _bare_parts(problem: Problem) -> list[Finding]:
+    """Return the parts of a domain's boundary that no condition covers."""
+    if problem.domain is None:
+        return []
+    given = [c for c in problem.conditions if isinstance(c.face, Part)]
+    findings = []
+    for part in problem.domain.parts():
+        probe = Place(problem, Condition(part.where, part, problem.equations[0]))
+        points = probe.sobol(2**8, seed=7)
+        covered = [_covered(condition, points) for condition in given]
+        share = 1 - float(np.any(covered, axis=0).mean()) if covered else 1.0
+        if share > 0.02:  # less may be a corner between two restrictions
+            level: Literal["error", "warning"] = "error" if len(problem.fields) == 1 else "warning"
+            message = f"{share:.0%} of the boundary {part.where!r} has no condition"
+            findings.append(Finding(level, "conditions", message, f'add a condition with where = "{part.where}"'))
+    return findings
+
+
+def _covered(condition: Condition, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return at which points (N, d) of a domain's boundary a condition holds."""
+    assert isinstance(condition.face, Part)
+    mask = condition.face.holds(points[:, condition.face.domain.axes])
+    return np.logical_and.reduce([mask, *(restriction.holds(points) for restriction in condition.restrictions)])
 
 
 def _given(problem: Problem, axis: int, field: str) -> int:
@@ -126,7 +150,7 @@ def _given(problem: Problem, axis: int, field: str) -> int:
 
 def _unused_constants(problem: Problem) -> list[Finding]:
     from pinnsolve.problems.schema import read_table
-    from pinnsolve.problems.syntax import names_in, parse_equation
+    from pinnsolve.problems.syntax import names_in, parse_equation, parse_region
 
     if not problem.constants:
         return []
@@ -137,6 +161,7 @@ def _unused_constants(problem: Problem) -> list[Finding]:
     texts += list((table.manufactured or {}).values()) + list((table.reference.exact or {}).values())
     places = [place for c in table.conditions for place in ([c.where] if isinstance(c.where, str) else c.where)]
     used = {name for text in texts for side in parse_equation(text) if side is not None for name in names_in(side)}
+    used |= {name for text in (table.geometry or {}).values() for name in names_in(parse_region(text))}
     return [
         Finding("warning", f"constants.{name}", f"the constant {name!r} is used nowhere", "remove it, or use it")
         for name in problem.constants

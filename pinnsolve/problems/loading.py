@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable, Mapping
-from itertools import pairwise
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
 
 import sympy
 
 from pinnsolve.errors import ProblemError, unknown_name
 from pinnsolve.problems.expressions import FUNCTIONS, NUMBERS, OPERATORS, Scope
 from pinnsolve.problems.formulas import constant_value
+from pinnsolve.problems.geometry.domain import Domain, Part
+from pinnsolve.problems.geometry.reading import domain_as_box, located, read_domain, refuse_small_box, space_dimension
+from pinnsolve.problems.geometry.shapes import SHAPES
 from pinnsolve.problems.problem import (
     Condition,
     Coordinate,
@@ -24,17 +25,14 @@ from pinnsolve.problems.problem import (
     Problem,
     Reference,
     Residual,
-    Side,
 )
 from pinnsolve.problems.schema import ConditionTable, FieldTable, Number, ProblemTable, read_table
-
-Argument = TypeVar("Argument")
-Result = TypeVar("Result")
+from pinnsolve.problems.syntax import names_in, parse_equation
+from pinnsolve.problems.where import PlaceReader, outward_normal
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
-_SIDES: tuple[Side, Side] = ("lower", "upper")
-_COMPARISON = re.compile(r"(<=|>=|<|>)")
 _RESERVED = {*FUNCTIONS, *NUMBERS, *OPERATORS}
+_SPACE_NAMES = ("x", "y", "z")  # of coordinates that are left to the geometry
 
 
 def load_problem_file(path: Path) -> Problem:
@@ -66,9 +64,11 @@ class _Reader:
     def __init__(self, table: ProblemTable, path: Path) -> None:
         self.table, self.path = table, path
         self.constants = self._constants()
+        self.intervals = self._intervals()
+        self.time = self._time()
+        self.domain = self._domain()
         self.coordinates = self._coordinates()
         self.symbols = tuple(coordinate.symbol for coordinate in self.coordinates)
-        self.time = self._time()
         self.fields = self._fields()
         plain = Scope(coordinates=self._by_name(self.symbols), constants=self.constants)
         self.exact = self._exact(plain)
@@ -101,6 +101,7 @@ class _Reader:
             defaults=table.solve,
             text=text,
             digest=hashlib.sha256(text.encode()).hexdigest(),
+            domain=None if self.domain is None or domain_as_box(self.domain) else self.domain,
         )
 
     @staticmethod
@@ -121,31 +122,67 @@ class _Reader:
             known[self._name(name, key, known)] = _number(Scope(constants=known), value, key)
         return known
 
+    def _intervals(self) -> dict[str, list[Number]]:
+        """Return names and ends as the file writes them; no ends where the geometry gives them."""
+        given = dict(self.table.coordinates)
+        if self.table.geometry is None:
+            return given
+        if not set(given) - {self.table.time or "t"}:
+            count = space_dimension(self.table.geometry)
+            if count > len(_SPACE_NAMES):
+                raise ProblemError(f"{count} space coordinates have no names", key="coordinates", remedy="name them")
+            given = {name: [] for name in _SPACE_NAMES[:count]} | given
+        return given
+
     def _coordinates(self) -> tuple[Coordinate, ...]:
-        scope = Scope(constants=self.constants)
         for name in self.table.periodic:
-            if name not in self.table.coordinates:
-                raise ProblemError(unknown_name("coordinate", name, self.table.coordinates), key="periodic")
+            if name not in self.intervals:
+                raise ProblemError(unknown_name("coordinate", name, self.intervals), key="periodic")
+            if self.domain is not None and name != self.time:
+                raise ProblemError(f"{name!r} has a geometry and is not periodic", key="periodic", remedy="remove it")
         result = []
-        for name, ends in self.table.coordinates.items():
-            key = f"coordinates.{name}"
-            self._name(name, key, self.constants)
-            if len(ends) != 2:
-                raise ProblemError(f"an interval has two ends, got {len(ends)}", key=key, remedy="write [lower, upper]")
-            interval = (_number(scope, ends[0], key), _number(scope, ends[1], key))
+        for name, ends in self._exact_ends().items():
+            symbol = sympy.Symbol(name, real=True)
             try:
-                result.append(Coordinate(sympy.Symbol(name, real=True), interval, name in self.table.periodic))
+                result.append(Coordinate(symbol, ends, name in self.table.periodic))
             except ProblemError as error:
-                raise error.located(key=key) from None
+                raise error.located(key=f"coordinates.{name}") from None
         if not result:
             raise ProblemError("a problem needs at least one coordinate", key="coordinates")
         return tuple(result)
 
+    def _exact_ends(self) -> dict[str, tuple[sympy.Expr, sympy.Expr]]:
+        """Return the interval of each coordinate: as written, or the smallest that holds the geometry."""
+        scope, found = Scope(constants=self.constants), {}
+        bounds = {} if self.domain is None else dict(zip(self._space(), self.domain.region.bounds, strict=True))
+        for name, ends in self.intervals.items():
+            key = f"coordinates.{name}"
+            self._name(name, key, self.constants)
+            if len(ends) != 2 and not (name in bounds and not ends):
+                raise ProblemError(f"an interval has two ends, got {len(ends)}", key=key, remedy="write [lower, upper]")
+            found[name] = (_number(scope, ends[0], key), _number(scope, ends[1], key)) if ends else bounds[name]
+        if self.domain is not None:
+            refuse_small_box([(name, found[name]) for name in bounds], self.domain)
+        return found | bounds
+
+    def _space(self) -> list[str]:
+        return [name for name in self.intervals if name != self.time]
+
     def _time(self) -> str | None:
-        names = [symbol.name for symbol in self.symbols]
+        names = list(self.intervals)
         if self.table.time is not None and self.table.time not in names:
             raise ProblemError(unknown_name("coordinate", self.table.time, names), key="time")
         return self.table.time or ("t" if "t" in names else None)
+
+    def _domain(self) -> Domain | None:
+        if self.table.geometry is None:
+            return None
+        taken: dict[str, object] = {**self.constants, **self.intervals, **dict.fromkeys(SHAPES)}
+        for name in self.table.geometry:
+            self._name(name, f"geometry.{name}", taken)
+        symbols = tuple(sympy.Symbol(name, real=True) for name in self._space())
+        axes = tuple(index for index, name in enumerate(self.intervals) if name != self.time)
+        return read_domain(self.table.geometry, symbols, axes, Scope(constants=self.constants).number)
 
     def _fields(self) -> tuple[Field, ...]:
         given = self.table.fields
@@ -194,13 +231,13 @@ class _Reader:
         if key == "manufactured" and len(table) < len(names):
             missing = sorted(set(names) - set(table))
             raise ProblemError(f"the solution of {missing[0]!r} is missing", key=key)
-        return {name: _located(f"{key}.{name}", scope.expression, text) for name, text in table.items()}
+        return {name: located(f"{key}.{name}", scope.expression, text) for name, text in table.items()}
 
     def _equation(self, name: str, text: str) -> Residual:
         key = f"equations.{name}"
-        expression = _located(key, self.scope.equation, text)
+        expression = located(key, self.scope.equation, text)
         if self.table.manufactured is not None:
-            expression = expression - _located(key, self.scope.in_reference, expression)
+            expression = expression - located(key, self.scope.in_reference, expression)
         residual = self._residual(name, expression)
         if not residual.partials:
             raise ProblemError(f"no field stands in {text!r}", key=key)
@@ -221,14 +258,17 @@ class _Reader:
 
     def _conditions(self) -> tuple[Condition, ...]:
         result: list[Condition] = []
+        reader = PlaceReader(self.coordinates, self.time, self.constants, self.domain)
         for number, table in enumerate(self.table.conditions, start=1):
             key = f"conditions[{number}]"
             places = [table.where] if isinstance(table.where, str) else list(table.where)
             if not places:
                 raise ProblemError("a condition needs a place", key=f"{key}.where")
             for place in places:
-                for face, restrictions in self._places(place, f"{key}.where"):
-                    result.append(self._condition(table, f"{key}.equation", face, restrictions))
+                for face, restrictions in reader.places(place, f"{key}.where"):
+                    has_normal = located(f"{key}.equation", _names_normal, table.equation)
+                    for side in face.single_sides if has_normal else [face]:
+                        result.append(self._condition(table, f"{key}.equation", side, restrictions))
         names = [condition.name for condition in result]
         for name in names:
             if names.count(name) > 1:
@@ -236,69 +276,18 @@ class _Reader:
         return tuple(result)
 
     def _condition(
-        self, table: ConditionTable, key: str, face: Face, restrictions: tuple[Inequality, ...]
+        self, table: ConditionTable, key: str, face: Face | Part, restrictions: tuple[Inequality, ...]
     ) -> Condition:
-        normal = tuple(sympy.Integer(face.sign if axis == face.axis else 0) for axis in range(len(self.symbols)))
-        expression = _located(key, self.scope.with_normal(normal).equation, table.equation)
-        where = f"{self.symbols[face.axis].name} = {face.value}"
+        expression = located(
+            key, self.scope.with_normal(outward_normal(face, len(self.symbols))).equation, table.equation
+        )
+        where = face.where if isinstance(face, Part) else f"{self.symbols[face.axis].name} = {face.value}"
         if restrictions:
             where += " and " + " and ".join(f"{restriction.margin} > 0" for restriction in restrictions)
         residual = self._residual(f"{' '.join((table.name or table.equation).split())} at {where}", expression)
         if not residual.partials:
             raise ProblemError(f"no field stands in {table.equation!r}", key=key)
         return Condition(where, face, residual, restrictions)
-
-    def _places(self, text: str, key: str) -> list[tuple[Face, tuple[Inequality, ...]]]:
-        """Return the faces that `where` names, each with its restrictions."""
-        if text.strip().startswith("on "):
-            raise ProblemError(f"{text!r} needs a geometry, which is not yet supported", key=key)
-        head, *rest = [part.strip() for part in re.split(r"\band\b", text)]
-        restrictions = tuple(_located(key, self._inequality, part) for part in rest)
-        if head == "boundary":
-            faces = [
-                Face(axis, side, coordinate.interval[index])
-                for axis, coordinate in enumerate(self.coordinates)
-                if coordinate.name != self.time and not coordinate.periodic
-                for index, side in enumerate(_SIDES)
-            ]
-            if not faces:
-                raise ProblemError("this problem has no spatial boundary", key=key, remedy='write a face, e.g. "t = 0"')
-            return [(face, restrictions) for face in faces]
-        return [(_located(key, self._face, head), restrictions)]
-
-    def _face(self, text: str) -> Face:
-        names = [symbol.name for symbol in self.symbols]
-        sides = [side.strip() for side in text.split("=")]
-        if len(sides) != 2:
-            raise ProblemError(
-                f"{text!r} is not a place", remedy=f'write a face such as "{names[0]} = 0", or "boundary"'
-            )
-        if sides[0] not in names:
-            raise ProblemError(unknown_name("coordinate", sides[0], names))
-        axis = names.index(sides[0])
-        coordinate, value = self.coordinates[axis], Scope(constants=self.constants).number(sides[1])
-        if coordinate.periodic:
-            raise ProblemError(f"{coordinate.name!r} is periodic and has no boundary", remedy="remove this condition")
-        for index, side in enumerate(_SIDES):
-            if math.isclose(
-                constant_value(value), constant_value(coordinate.interval[index]), abs_tol=1e-12 * coordinate.length
-            ):
-                return Face(axis, side, coordinate.interval[index])
-        ends = " or ".join(f'"{coordinate.name} = {end}"' for end in coordinate.interval)
-        raise ProblemError(f"{text!r} is not a face of the domain", remedy=f"write {ends}")
-
-    def _inequality(self, text: str) -> Inequality:
-        parts = _COMPARISON.split(text)
-        if len(parts) < 3:
-            raise ProblemError(f"{text!r} is not a restriction", remedy='write "x < 0.5" or "0 < x < 1"')
-        scope = Scope(coordinates=self._by_name(self.symbols), constants=self.constants)
-        values = [scope.expression(part) for part in parts[::2]]
-        margins = [
-            right - left if sign[0] == "<" else left - right
-            for (left, right), sign in zip(pairwise(values), parts[1::2], strict=True)
-        ]
-        margin = margins[0] if len(margins) == 1 else sympy.Min(*margins, evaluate=False)
-        return Inequality(margin, self.symbols)
 
     def _reference(self) -> Reference:
         table = self.table.reference
@@ -324,15 +313,12 @@ class _Reader:
         return path
 
 
+def _names_normal(equation: str) -> bool:
+    """Return whether an equation holds a normal derivative."""
+    return any("dn" in names_in(side) for side in parse_equation(equation) if side is not None)
+
+
 def _number(scope: Scope, value: Number, key: str) -> sympy.Expr:
     if isinstance(value, float) and not math.isfinite(value):
         raise ProblemError(f"{value} is not a finite number", key=key)
-    return _located(key, scope.number, value)
-
-
-def _located(key: str, read: Callable[[Argument], Result], argument: Argument) -> Result:
-    """Return read(argument), with the key added to a problem error that comes out of it."""
-    try:
-        return read(argument)
-    except ProblemError as error:
-        raise error.located(key=key) from None
+    return located(key, scope.number, value)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pinnsolve.errors import ProblemError
 from pinnsolve.problems.formulas import Array, Elementary, Formula, constant_value, numpy_functions
+from pinnsolve.problems.geometry.domain import Domain, Part
 from pinnsolve.problems.partials import Partial
 
 Side = Literal["lower", "upper"]
@@ -162,6 +163,11 @@ class Face:
     value: sympy.Expr
 
     @property
+    def single_sides(self) -> list[Face]:
+        """The face itself: it has one normal."""
+        return [self]
+
+    @property
     def sign(self) -> int:
         """The component of the outward normal along the axis: -1 on a lower face, +1 on an upper one."""
         return -1 if self.side == "lower" else 1
@@ -186,10 +192,10 @@ class Inequality:
 
 @dataclass(frozen=True)
 class Condition:
-    """An equation that holds on one face of the domain (or on a part of it)."""
+    """An equation that holds on one face of the domain (or on a part of it), or on a part of its curved boundary."""
 
     where: str
-    face: Face
+    face: Face | Part
     residual: Residual
     restrictions: tuple[Inequality, ...] = ()
 
@@ -210,7 +216,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Problem:
-    """A boundary or initial value problem on a box, in symbolic form."""
+    """A boundary or initial value problem in symbolic form, on a box or on a domain within it."""
 
     name: str
     title: str
@@ -226,6 +232,7 @@ class Problem:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     text: str = ""
     digest: str = ""
+    domain: Domain | None = None
 
     @property
     def coordinate_names(self) -> tuple[str, ...]:
@@ -249,9 +256,13 @@ class Problem:
 
     @property
     def box(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The lower and upper corners of the domain, each of shape (d,)."""
+        """The lower and upper corners of the smallest box around the domain, each of shape (d,)."""
         lower = np.array([coordinate.lower for coordinate in self.coordinates])
         return lower, np.array([coordinate.upper for coordinate in self.coordinates])
+
+    def contains(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which points (N, d) of the box lie in the domain; corners of a domain that is no box do not."""
+        return np.ones(len(points), dtype=bool) if self.domain is None else self.domain.contains(points)
 
     @cached_property
     def partials(self) -> tuple[Partial, ...]:

@@ -52,22 +52,22 @@ class ProblemTable(_Table):
     time: Text | None = None
     periodic: list[Text] = []
     fields: list[Text] | dict[str, FieldTable] = ["u"]
-    coordinates: dict[str, list[Number]]
+    coordinates: dict[str, list[Number]] = {}
     constants: dict[str, Number] = {}
     equations: dict[str, Text]
     conditions: list[ConditionTable] = []
     manufactured: dict[str, Text] | None = None
     reference: ReferenceTable = ReferenceTable()
     solve: dict[str, Any] = {}
+    geometry: dict[str, Text] | None = None
     # Tables of the format that this version reads but cannot yet solve.
-    geometry: dict[str, Any] | None = None
     unknowns: dict[str, Any] | None = None
     data: list[dict[str, Any]] | None = None
     invariants: dict[str, Any] | None = None
 
 
 _TABLES: dict[str, type[BaseModel]] = {"conditions": ConditionTable, "reference": ReferenceTable, "fields": FieldTable}
-_LATER = ("geometry", "unknowns", "data", "invariants")
+_LATER = ("unknowns", "data", "invariants")
 
 
 def read_table(content: bytes, file: str) -> ProblemTable:

@@ -20,6 +20,7 @@ MAX_EXPONENT = 16
 _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.UAdd, ast.USub)
 _ALLOWED = (ast.BinOp, ast.UnaryOp, ast.Call, ast.Name, ast.Constant)
 _REMEDY = "write arithmetic with + - * / ** ( ), numbers, names and functions of the problem"
+_REGION_REMEDY = "combine shapes such as disk(0, 0, 1) with + (union), - (difference), & (intersection) and ( )"
 
 
 def parse_equation(text: str) -> tuple[ast.expr, ast.expr | None]:
@@ -35,8 +36,22 @@ def parse_equation(text: str) -> tuple[ast.expr, ast.expr | None]:
     return parse_expression(sides[0]), parse_expression(sides[1]) if len(sides) == 2 else None
 
 
-def parse_expression(text: str) -> ast.expr:
+def parse_region(text: str) -> ast.expr:
+    """Return the checked syntax tree of a region: an expression that may also intersect with `&`.
+
+    Raises:
+        ProblemError: as `parse_expression` does.
+    """
+    return parse_expression(text, (*_OPERATORS, ast.BitAnd), _REGION_REMEDY)
+
+
+def parse_expression(text: str, operators: tuple[type[ast.AST], ...] = _OPERATORS, remedy: str = _REMEDY) -> ast.expr:
     """Return the checked syntax tree of an expression; `^` and `**` are both powers.
+
+    Args:
+        text: the expression.
+        operators: those that it may hold.
+        remedy: what an error message advises.
 
     Raises:
         ProblemError: the text is too long or deep, is no expression, or holds a construct that
@@ -46,16 +61,16 @@ def parse_expression(text: str) -> ast.expr:
     # blanks instead of line ends keep the columns; a leading blank would be an indent to Python
     source = text.replace("^", "**").translate({10: " ", 13: " ", 9: " "}).strip()
     if not source:
-        raise ProblemError("the expression is empty", remedy=_REMEDY)
+        raise ProblemError("the expression is empty", remedy=remedy)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python's own hints on odd literals are not for our users
             tree = ast.parse(source, mode="eval").body
     except SyntaxError as error:
-        raise ProblemError(f"not an expression: {_shown(text)}, column {error.offset}", remedy=_REMEDY) from None
+        raise ProblemError(f"not an expression: {_shown(text)}, column {error.offset}", remedy=remedy) from None
     except (ValueError, MemoryError, RecursionError, OverflowError):
-        raise ProblemError(f"the expression is too deeply nested: {_shown(text)}", remedy=_REMEDY) from None
-    _check_tree(tree, text)
+        raise ProblemError(f"the expression is too deeply nested: {_shown(text)}", remedy=remedy) from None
+    _check_tree(tree, text, operators, remedy)
     return tree
 
 
@@ -83,7 +98,7 @@ def _check_text(text: str) -> None:
             )
 
 
-def _check_tree(tree: ast.expr, text: str) -> None:
+def _check_tree(tree: ast.expr, text: str, operators: tuple[type[ast.AST], ...], remedy: str) -> None:
     pending: list[tuple[ast.AST, int]] = [(tree, 1)]
     nodes = 0
     while pending:
@@ -94,7 +109,7 @@ def _check_tree(tree: ast.expr, text: str) -> None:
                 f"the expression is too large (at most {MAX_NODES} parts, {MAX_DEPTH} levels): {_shown(text)}",
                 remedy="split it into several equations or constants",
             )
-        _check_node(node, text)
+        _check_node(node, text, operators, remedy)
         pending.extend((child, depth + 1) for child in _operands(node))
 
 
@@ -109,15 +124,15 @@ def _operands(node: ast.AST) -> list[ast.expr]:
     return []
 
 
-def _check_node(node: ast.AST, text: str) -> None:
+def _check_node(node: ast.AST, text: str, operators: tuple[type[ast.AST], ...], remedy: str) -> None:
     column = getattr(node, "col_offset", 0) + 1
     if not isinstance(node, _ALLOWED):
-        raise ProblemError(f"{type(node).__name__} is not allowed at column {column} of {_shown(text)}", remedy=_REMEDY)
-    if isinstance(node, ast.BinOp | ast.UnaryOp) and not isinstance(node.op, _OPERATORS):
+        raise ProblemError(f"{type(node).__name__} is not allowed at column {column} of {_shown(text)}", remedy=remedy)
+    if isinstance(node, ast.BinOp | ast.UnaryOp) and not isinstance(node.op, operators):
         name = type(node.op).__name__
-        raise ProblemError(f"operator {name} is not allowed at column {column} of {_shown(text)}", remedy=_REMEDY)
+        raise ProblemError(f"operator {name} is not allowed at column {column} of {_shown(text)}", remedy=remedy)
     if isinstance(node, ast.Call) and (not isinstance(node.func, ast.Name) or node.keywords):
-        raise ProblemError(f"only f(a, b) is a call, column {column} of {_shown(text)}", remedy=_REMEDY)
+        raise ProblemError(f"only f(a, b) is a call, column {column} of {_shown(text)}", remedy=remedy)
     if isinstance(node, ast.Constant):
         _check_number(node.value, column, text)
 

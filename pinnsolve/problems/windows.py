@@ -37,6 +37,8 @@ def refuse_windows(problem: Problem) -> None:
 def _obstacle(problem: Problem) -> str:
     if problem.time_axis is None:
         return "it has no time coordinate"
+    if problem.domain is not None:
+        return "an end state has a series on boxes only"
     if problem.coordinates[problem.time_axis].periodic:
         return f"{problem.time} is periodic"
     late = [c.name for c in problem.conditions if c.face.axis == problem.time_axis and c.face.side == "upper"]
@@ -101,7 +103,7 @@ def _initial_condition(problem: Problem, field: Field, order: int, state: sympy.
 
 def _occurs(condition: Condition, coordinates: Sequence[Coordinate]) -> bool:
     """Return whether the condition's restrictions hold anywhere on its face (with these intervals)."""
-    if not condition.restrictions:
+    if not condition.restrictions or not isinstance(condition.face, Face):
         return True
     unit = qmc.Sobol(len(coordinates), seed=0).random_base2(12)
     points = np.array([c.lower for c in coordinates]) + np.array([c.length for c in coordinates]) * unit

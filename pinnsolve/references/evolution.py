@@ -100,8 +100,10 @@ def evolution_of(problem: Problem) -> Evolution | None:
 
     Needed: one coordinate, or one space coordinate and time; as many equations as fields, affine in
     the highest time derivatives, which stand without space derivatives; initial conditions at the
-    lower end of time that determine every component; no condition on a part of a face.
+    lower end of time that determine every component; no condition on a part of a face; a box.
     """
+    if problem.domain is not None:
+        return None
     axis = 0 if len(problem.coordinates) == 1 else problem.time_axis
     if axis is None or len(problem.coordinates) > 2 or len(problem.equations) != len(problem.fields):
         return None

@@ -1,4 +1,4 @@
-"""Collocation points: quasi-random on the box and its faces, and more of them where the residual is large."""
+"""Collocation points: quasi-random in the domain and on its boundary, and more of them where the residual is large."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from scipy.stats import qmc
 from torch import Generator, Tensor
 
 from pinnsolve.problems import Condition, Problem
+from pinnsolve.problems.places import Place
 
 CANDIDATES = 8  # per chosen point: how many times denser than even the chosen ones can lie
+_MOST_DRAWS = 1000
+_FEWEST = 256  # points to draw at once
 _BLOCK = 10  # Sobol points are drawn in blocks of 2^10, since only powers of two are balanced
 
 
@@ -55,11 +58,11 @@ class SobolStream:
 
 
 class Sampler:
-    """Draws points of the box, or of the part of a face on which a condition holds.
+    """Draws points of the domain, or of the part of its boundary on which a condition holds.
 
     Args:
-        problem: gives the box.
-        condition: None for the whole box.
+        problem: gives the domain.
+        condition: None for the whole domain.
         seed: of the sequence.
         dtype, device: of the points returned.
     """
@@ -68,27 +71,33 @@ class Sampler:
         self, problem: Problem, condition: Condition | None, seed: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         self.condition = condition
-        self.box = self._lower, self._upper = problem.box
-        self._axes = [a for a in range(len(self._lower)) if condition is None or a != condition.face.axis]
-        self._stream = SobolStream(max(len(self._axes), 1), seed)
+        self.box = problem.box
+        self._place = Place(problem, condition)
+        self._stream = SobolStream(max(self._place.dimension, 1), seed)
         self._dtype, self._device = dtype, device
 
     @property
     def is_single_point(self) -> bool:
         """Whether there is only one point to draw: the end of an interval."""
-        return not self._axes
+        return not self._place.dimension
 
     def draw(self, count: int) -> Tensor:
         """Return the next points, (count, d), or (1, d) at the end of an interval.
 
         Raises:
-            ValueError: next to nothing of the face satisfies the condition's restriction.
+            ValueError: next to nothing of the place lies in the domain or satisfies the condition's restriction.
         """
         if self.is_single_point:
-            return self._tensor(self._placed(np.empty((1, 0))))
-        if self.condition is None or not self.condition.restrictions:
-            return self._tensor(self._placed(self._stream.draw(count)))
-        return self._tensor(self._restricted(count))
+            return self._tensor(self._place.points(np.empty((1, 0))))
+        found = [self._place.points(self._stream.draw(count))]
+        there = len(found[0])
+        for _ in range(_MOST_DRAWS):
+            if there >= count:
+                return self._tensor(np.concatenate(found)[:count])
+            found.append(self._place.points(self._stream.draw(max(2 * (count - there), _FEWEST))))
+            there += len(found[-1])
+        name = "the domain" if self.condition is None else f"condition {self.condition.name!r}"
+        raise ValueError(f"{name} holds almost nowhere: {there} of {count} points after {_MOST_DRAWS} draws")
 
     def state(self) -> dict[str, Any]:
         """Return what `restore` needs."""
@@ -97,25 +106,6 @@ class Sampler:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where another sampler of the same seed stood."""
         self._stream.skip_to(int(state["drawn"]))
-
-    def _restricted(self, count: int) -> NDArray[np.float64]:
-        assert self.condition is not None
-        accepted = np.empty((0, len(self._lower)))
-        for _ in range(1000):
-            points = self._placed(self._stream.draw(max(count, 256)))
-            inside = np.all([restriction.holds(points) for restriction in self.condition.restrictions], axis=0)
-            accepted = np.concatenate([accepted, points[inside]])
-            if len(accepted) >= count:
-                return accepted[:count]
-        raise ValueError(f"condition {self.condition.name!r} holds almost nowhere on its face")
-
-    def _placed(self, unit: NDArray[np.float64]) -> NDArray[np.float64]:
-        points = np.empty((len(unit), len(self._lower)))
-        points[:, self._axes] = self._lower[self._axes] + (self._upper - self._lower)[self._axes] * unit
-        if self.condition is not None:
-            face = self.condition.face
-            points[:, face.axis] = (self._lower if face.side == "lower" else self._upper)[face.axis]
-        return points
 
     def _tensor(self, points: NDArray[np.float64]) -> Tensor:
         return torch.as_tensor(points, dtype=self._dtype, device=self._device)
