@@ -15,6 +15,8 @@ from pinnsolve.derivatives.finite_differences import FiniteDifferences
 from pinnsolve.derivatives.stencils import family
 from pinnsolve.networks.piecewise import PiecewiseAnsatz
 from pinnsolve.problems import Problem
+from pinnsolve.problems.geometry import Domain
+from pinnsolve.problems.places import Place
 
 _POINT_BITS = 12  # points are multiples of unit/2^12
 _SMALLEST = {"float64": -38, "float32": -24}  # exponents of the least step: 10 and 6 decades below the largest
@@ -33,6 +35,7 @@ class Sample:
         points: (N, d), float64.
         lower, upper, units: one entry per coordinate.
         periodic: which coordinates are periodic.
+        reach: the largest relative step times span of a stencil, by coordinate, in a domain that is no box.
     """
 
     points: Tensor
@@ -40,6 +43,7 @@ class Sample:
     upper: tuple[float, ...]
     units: tuple[float, ...]
     periodic: tuple[bool, ...]
+    reach: tuple[float, ...] = ()
 
     def steps(self, dtype: str) -> list[float]:
         """Return the relative steps r in ascending order, 4.4 per decade.
@@ -60,7 +64,9 @@ class Sample:
 
     def fits(self, scheme: str, orders: tuple[int, ...], step: float) -> bool:
         """Return whether the stencil of ∂^orders with relative step r fits everywhere in the domain."""
-        spans = (family(scheme, order).span if order else 0 for order in orders)
+        spans = [family(scheme, order).span if order else 0 for order in orders]
+        if any(span * step > reach for span, reach in zip(spans, self.reach, strict=False)):
+            return False
         boxes = zip(spans, self.units, self.lower, self.upper, strict=True)
         return all(span * step * unit <= high - low for span, unit, low, high in boxes)
 
@@ -112,10 +118,10 @@ def audit_samples(
 def audit_sample(
     problem: Problem, count: int, seed: int, device: torch.device, room: NDArray[np.float64] | None = None
 ) -> Sample:
-    """Return seeded Sobol points in the box of a problem, moved to the nearest short binary fraction.
+    """Return seeded Sobol points in the domain of a problem, moved to the nearest short binary fraction.
 
     Args:
-        problem: gives the box.
+        problem: gives the domain.
         count: of the points.
         seed: of the points.
         device: of the points.
@@ -123,14 +129,43 @@ def audit_sample(
     """
     lower, upper = problem.box
     unit = 2.0 ** np.round(np.log2(upper - lower if room is None else room))
-    sobol = qmc.Sobol(len(unit), scramble=True, seed=seed)
-    free = lower + (upper - lower) * sobol.random_base2(max(count - 1, 0).bit_length())[:count]
     quantum = unit / 2**_POINT_BITS
+    free = Place(problem).sobol(2 ** max((1 if problem.domain is None else 4) * count - 1, 0).bit_length(), seed)
     short = quantum * np.clip(np.round(free / quantum), np.ceil(lower / quantum), np.floor(upper / quantum))
+    reach: tuple[float, ...] = ()
+    if problem.domain is not None:
+        short, reach = _clear_of_boundary(problem.domain, short, unit)
+    short = short[:count]
     return Sample(
         points=torch.as_tensor(short, dtype=torch.float64, device=device),
         lower=tuple(lower.tolist()),
         upper=tuple(upper.tolist()),
         units=tuple(unit.tolist()),
         periodic=tuple(coordinate.periodic for coordinate in problem.coordinates),
+        reach=reach,
     )
+
+
+def _clear_of_boundary(
+    domain: Domain, points: NDArray[np.float64], unit: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], tuple[float, ...]]:
+    """Return the points whose stencils stay in the domain, and how far these reach, in units.
+
+    The reach is the largest power of two for which half of the points have a box of twice that width around them
+    that lies in the domain, as far as 5 × 5 (× 5) points of the box show it.
+    """
+    axes = list(domain.axes)
+    if len(axes) <= 3:
+        offsets = np.stack(np.meshgrid(*[np.linspace(-1, 1, 5)] * len(axes)), axis=-1).reshape(-1, len(axes))
+    else:
+        offsets = 2 * qmc.Sobol(len(axes), seed=0).random_base2(9).round() - 1  # corners of the box
+    clear = np.zeros(len(points), dtype=bool)
+    for exponent in range(2, _POINT_BITS):
+        reach = 2.0**-exponent
+        clear = np.ones(len(points), dtype=bool)
+        for offset in offsets:
+            clear &= domain.region.depth(points[:, axes] + reach * unit[axes] * offset) > 0
+        if 2 * clear.sum() >= len(points):
+            break
+    limits = [reach if axis in axes else math.inf for axis in range(len(unit))]
+    return points[clear], tuple(limits)

@@ -57,6 +57,7 @@ def show_command(name: str, folder: Path | None, latex: bool) -> None:
     for coordinate in problem.coordinates:
         note = " (periodic)" if coordinate.periodic else " (time)" if coordinate.name == problem.time else ""
         say(f"  {coordinate.name} in [{coordinate.interval[0]}, {coordinate.interval[1]}]{note}")
+    _show_section("geometry", [f"{key} = {value}" for key, value in table.get("geometry", {}).items()])
     _show_section("constants", [f"{key} = {value}" for key, value in problem.constants.items()])
     _show_section("equations", [f"{key}: {value}" for key, value in table["equations"].items()])
     _show_section("conditions", [condition.name for condition in problem.conditions])

@@ -134,19 +134,20 @@ def _points_file(path: Path, names: Sequence[str]) -> NDArray[np.float64]:
 def _values(request: PredictRequest, session: Session, points: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     import torch
 
-    from pinnsolve.evaluation import field_values
+    from pinnsolve.evaluation import EvaluationPoints, field_values
 
-    found = field_values(session.ansatz, points)
+    where = EvaluationPoints(points, mask=session.problem.contains(points))
+    found = field_values(session.ansatz, where.inside)
     values = {name: found[name] for name in session.problem.field_names}
     names = [name.strip() for name in request.derivatives.split(",") if name.strip()]
     partials = {name: session.problem.partial(name) for name in names}
     if partials:
         parameter = next(session.ansatz.parameters())
-        tensor = torch.as_tensor(points, dtype=parameter.dtype, device=parameter.device)
+        tensor = torch.as_tensor(where.inside, dtype=parameter.dtype, device=parameter.device)
         with torch.no_grad():
             jet = session.differentiator(session.ansatz, tensor, list(partials.values()))
         values |= {name: jet[partial].double().cpu().numpy() for name, partial in partials.items()}
-    return values
+    return where.spread(values)
 
 
 def _write(columns: dict[str, NDArray[np.float64]], request: PredictRequest) -> None:
