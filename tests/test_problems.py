@@ -59,7 +59,7 @@ def _refused(text: str, match: str) -> None:
         ("x = -1", "y = -1", "unknown coordinate 'y'"),
         ('"t = 0"', '"on hole"', "not yet supported"),
         ('"t = 0"', '"somewhere"', "is not a place"),
-        ("[constants]", "[geometry]\nd = 'disk(0,0,1)'\n[constants]", "geometry: not yet supported"),
+        ("[constants]", "[geometry]\nplate = 'disk(0,0)'\n[constants]", "disk cannot be made of 2 numbers"),
         ("[constants]", "[unknowns]\nk = {initial=1}\n[constants]", "unknowns: not yet supported"),
         ("[constants]", "[constants]\nu_x = 1", "also names a derivative"),
         ("[constants]", "[constants]\nnu = 1", "not TOML"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -147,7 +148,7 @@ def audit_sample(
 
 
 def _clear_of_boundary(
-    domain: Domain, points: NDArray[np.float64], unit: NDArray[np.float64]
+    domain: Domain, points: NDArray[np.float64], unit: NDArray[Any]
 ) -> tuple[NDArray[np.float64], tuple[float, ...]]:
     """Return the points whose stencils stay in the domain, and how far these reach, in units.
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 import sympy
 
 from pinnsolve.problems.partials import Partial
-from pinnsolve.problems.problem import Condition, Field, Problem, Reference, Residual, differentiated, partial_of
+from pinnsolve.problems.problem import Condition, Face, Field, Problem, Reference, Residual, differentiated, partial_of
 
 FORMULATIONS = ("direct", "first-order")
 
@@ -160,7 +160,8 @@ def with_implied_data(problem: Problem) -> Problem:
         for condition, name, value in data:
             place = (field.name, condition.face, condition.restrictions)
             missing = _missing(field, fields[name], len(problem.coordinates))
-            if place in known or missing is None or missing.orders[condition.face.axis]:
+            axis = condition.face.axis
+            if place in known or missing is None or axis is None or missing.orders[axis]:
                 continue
             slope = differentiated(value, missing, problem.symbols)
             if not slope.has(sympy.DiracDelta, sympy.Derivative):  # the data have a jump or a kink there
@@ -181,7 +182,7 @@ def _missing(field: Field, source: Field, dimension: int) -> Partial | None:
 def _datum(condition: Condition) -> tuple[str, sympy.Expr] | None:
     """Return w and f of a condition that says c·w = f(x), c a constant; None if it says something else."""
     residual = condition.residual
-    if len(residual.partials) != 1 or residual.partials[0].order:
+    if len(residual.partials) != 1 or residual.partials[0].order or not isinstance(condition.face, Face):
         return None
     (partial,) = residual.partials
     placeholder = residual.placeholders[partial]

@@ -16,6 +16,7 @@ from pinnsolve.audit import DerivativeAudit, audit
 from pinnsolve.derivatives import Differentiator, exact
 from pinnsolve.evaluation import (
     Evaluation,
+    EvaluationPoints,
     FieldAccuracy,
     FormulationReport,
     evaluate,
@@ -77,9 +78,14 @@ class Solution:
         return self.evaluation.fields
 
     def __call__(self, points: Any) -> dict[str, NDArray[np.float64]]:
-        """Return the value (N,) of every field at points (N, d), columns in the order of the coordinates."""
-        values = field_values(self.ansatz, self._checked(points))
-        return {name: values[name] for name in self.problem.field_names}
+        """Return the value (N,) of every field at points (N, d), columns in the order of the coordinates.
+
+        Values outside a domain that is no box are NaN.
+        """
+        array = self._checked(points)
+        where = EvaluationPoints(array, mask=self.problem.contains(array))
+        values = field_values(self.ansatz, where.inside)
+        return where.spread({name: values[name] for name in self.problem.field_names})
 
     def derivatives(self, points: Any, name: str) -> NDArray[np.float64]:
         """Return a partial derivative (N,) such as "u_xx" at points (N, d)."""

@@ -21,7 +21,11 @@ from pinnsolve.problems.syntax import parse_region
 Number = Callable[[str], sympy.Expr]
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
-_OPERATIONS: dict[type[ast.operator], Callable[[Region, Region], Region]] = {ast.Add: Union, ast.Sub: Difference, ast.BitAnd: Intersection}
+_OPERATIONS: dict[type[ast.operator], Callable[[Region, Region], Region]] = {
+    ast.Add: Union,
+    ast.Sub: Difference,
+    ast.BitAnd: Intersection,
+}
 _PROBES = 2**14  # points in the smallest box that find a domain
 _BOXES = ("cuboid", "hypercube", "interval", "rectangle")
 
@@ -34,7 +38,9 @@ def space_dimension(table: Mapping[str, str]) -> int:
     """
     for key, text in table.items():
         for node in ast.walk(located(f"geometry.{key}", parse_region, text)):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in SHAPES:
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                if node.func.id not in SHAPES:
+                    raise ProblemError(unknown_name("shape", node.func.id, SHAPES), key=f"geometry.{key}")
                 return SHAPES[node.func.id].dimension(len(node.args))
     raise ProblemError(f"no shape is named; known: {', '.join(SHAPES)}", key="geometry")
 
