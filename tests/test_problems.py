@@ -57,7 +57,7 @@ def _refused(text: str, match: str) -> None:
         ('"u = 0"', '"u = v"', "unknown name 'v'"),
         ("x = -1", "x = -2", "'x = -2' is not a face"),
         ("x = -1", "y = -1", "unknown coordinate 'y'"),
-        ('"t = 0"', '"on hole"', "not yet supported"),
+        ('"t = 0"', '"on hole"', "needs a geometry"),
         ('"t = 0"', '"somewhere"', "is not a place"),
         ("[constants]", "[geometry]\nplate = 'disk(0,0)'\n[constants]", "disk cannot be made of 2 numbers"),
         ("[constants]", "[unknowns]\nk = {initial=1}\n[constants]", "unknowns: not yet supported"),

@@ -17,9 +17,17 @@ def _blocks(language: str) -> list[str]:
 
 
 def test_the_problem_in_the_readme_is_well_posed(problem_from):
-    (text,) = _blocks("toml")
+    (text,) = (block for block in _blocks("toml") if "title" in block)
     problem = problem_from(text)
     assert [finding for finding in lint(problem) if finding.level == "error"] == []
+
+
+def test_the_geometry_in_the_readme_is_well_posed(problem_from):
+    (geometry,) = (block for block in _blocks("toml") if block.startswith("[geometry]"))
+    condition = '[[conditions]]\nwhere = "boundary"\nequation = "u = 0"'
+    problem = problem_from(f'title = "t"\n{geometry}\n[equations]\ne = "laplacian(u) = 1"\n{condition}')
+    assert [part.where for part in problem.domain.parts()] == ["on plate", "on hole", "on notch"]
+    assert lint(problem) == []
 
 
 def test_the_python_in_the_readme_runs(capsys, monkeypatch):

@@ -203,11 +203,25 @@ class Part:
             found[here[kept]] = points[kept]
         return found
 
-    def holds(self, points: Points) -> Mask:
-        """Return which points (N, d_space) of the domain's boundary lie on this part."""
-        depth = np.abs([piece.shape.depth(points) for piece in self.pieces])
-        mask: Mask = depth.min(axis=0) < 1e-7 * self.domain.size
+    def holds(self, points: Points, tolerance: float = 1e-7) -> Mask:
+        """Return which points (N, d_space) of the domain's boundary lie on this part.
+
+        Args:
+            points: on the boundary.
+            tolerance: of the domain's size.
+        """
+        distance = np.min([self._distance(piece, points) for piece in self.pieces], axis=0)
+        mask: Mask = distance < tolerance * self.domain.size
         return mask
+
+    @staticmethod
+    def _distance(piece: Piece, points: Points) -> NDArray[np.float64]:
+        """Return the distance of points near a side from it, of a flat one from plane and shape, whichever is more."""
+        depth = np.abs(piece.shape.depth(points))
+        if not isinstance(piece.side, Flat):
+            return depth
+        normal = np.array([constant_value(component) for component in piece.side.outward])
+        return np.maximum(depth, np.abs((points - np.array(piece.side.origin)) @ normal))
 
     def _side_name(self, piece: Piece) -> str:
         outward = [constant_value(n) if not n.free_symbols else 0.0 for n in piece.outward]

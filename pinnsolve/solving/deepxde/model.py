@@ -17,8 +17,10 @@ from torch import Tensor
 from pinnsolve.errors import SettingsError
 from pinnsolve.networks import Activation, Ansatz, MultilayerPerceptron
 from pinnsolve.networks.constraints import prescribed
-from pinnsolve.problems import Condition, Partial, Problem, Residual
+from pinnsolve.problems import Condition, Face, Partial, Problem, Residual
 from pinnsolve.problems.formulas import Formula, numpy_functions, torch_functions
+from pinnsolve.problems.geometry import Part
+from pinnsolve.problems.geometry.deepxde import as_deepxde
 from pinnsolve.solving.deepxde.containment import contained
 from pinnsolve.solving.deepxde.recipes import Recipe
 
@@ -184,15 +186,18 @@ def _data(dde: ModuleType, problem: Problem, soft: Sequence[Condition], recipe: 
 
 
 def _geometry(dde: ModuleType, problem: Problem) -> tuple[Any, bool]:
-    """Return the box, and whether it is one of DeepXDE's space-time domains, in which time is the last coordinate."""
+    """Return the domain, and whether it is one of DeepXDE's space-time domains, with time as the last coordinate."""
     lower, upper = (end.tolist() for end in problem.box)
     shapes = dde.geometry
+    region = None if problem.domain is None else as_deepxde(problem.domain.region, shapes)
     if problem.time_axis != len(lower) - 1:
-        return _box(dde, lower, upper), False
+        if region is not None and problem.time_axis is not None:
+            raise SettingsError(f"engine deepxde needs {problem.time!r} as the last coordinate beside a geometry")
+        return region or _box(dde, lower, upper), False
     time = shapes.TimeDomain(lower[-1], upper[-1])
     if len(lower) == 1:
         return time, False
-    return shapes.GeometryXTime(_box(dde, lower[:-1], upper[:-1]), time), True
+    return shapes.GeometryXTime(region or _box(dde, lower[:-1], upper[:-1]), time), True
 
 
 def _box(dde: ModuleType, lower: list[float], upper: list[float]) -> Any:
@@ -204,13 +209,11 @@ def _box(dde: ModuleType, lower: list[float], upper: list[float]) -> Any:
 
 def _condition(dde: ModuleType, geometry: Any, condition: Condition, problem: Problem) -> Any:
     """Return DirichletBC for u = f(x), OperatorBC for anything else."""
-    axis = condition.face.axis
-    place = float(problem.box[0 if condition.face.side == "lower" else 1][axis])
-    tolerance = ON_FACE * problem.coordinates[axis].length
+    on_face = _on_face(condition.face, problem)
 
     def holds(x: NDArray[np.float64], _: bool) -> bool:
-        on_face = abs(x[axis] - place) <= tolerance
-        return bool(on_face and all(each.holds(x[None, :].astype(np.float64))[0] for each in condition.restrictions))
+        point = x[None, :].astype(np.float64)
+        return bool(on_face(point) and all(each.holds(point)[0] for each in condition.restrictions))
 
     for index, field in enumerate(problem.fields):
         datum = prescribed(condition, field, problem)
@@ -218,6 +221,15 @@ def _condition(dde: ModuleType, geometry: Any, condition: Condition, problem: Pr
             return dde.icbc.DirichletBC(geometry, _values(Formula([datum.data], problem.symbols)), holds, index)
     residuals = _residuals(dde, [condition.residual], problem, [0])
     return dde.icbc.OperatorBC(geometry, lambda x, y, _: residuals(x, y)[0], holds)
+
+
+def _on_face(face: Face | Part, problem: Problem) -> Callable[[NDArray[np.float64]], bool]:
+    """Return whether a point (1, d) lies on a face, or on a part of the boundary."""
+    if isinstance(face, Part):
+        return lambda point: bool(face.holds(point[:, face.domain.axes], ON_FACE)[0])
+    place = float(problem.box[0 if face.side == "lower" else 1][face.axis])
+    tolerance = ON_FACE * problem.coordinates[face.axis].length
+    return lambda point: bool(abs(point[0, face.axis] - place) <= tolerance)
 
 
 def _values(formula: Formula) -> Callable[[NDArray[Any]], NDArray[Any]]:
