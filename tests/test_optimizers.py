@@ -761,7 +761,7 @@ def _why(problem: Problem, width: int, depth: int, settings: TrainingSettings | 
     [
         (20, 3, {}, "lm on 921 parameters and widening"),
         (64, 4, {}, r"sketched Gauss-Newton .* 12737 parameters are too many for lm, .* = 3e\+12 operations a step"),
-        (64, 4, {"layerwise": False}, r"soap: 12737 .*; sketched steps need derivatives = taylor or fd"),
+        (64, 4, {"layerwise": False}, r"soap: 12737 .*; sketched steps need derivatives = taylor, fd or coupled"),
         (64, 4, {"double": False}, r"sketched Gauss-Newton steps alone, since least squares need float64: 12737"),
         (200, 4, {}, r"soap: 121401 .*; sketched steps are for at most 100000 parameters"),
         (20, 3, {"double": False}, "lm alone: least squares need float64"),
@@ -793,7 +793,7 @@ def test_auto_goes_on_with_lm_to_more_parameters_on_a_gpu():
     [
         ("ssbroyden", 100, {}, r"a matrix of 30701 × 30701 numbers, 7\.5 GB; at most 20000 parameters"),
         ("ssbroyden", 8, {"double": False}, "ssbroyden needs precision = float64"),
-        ("sketched", 8, {"layerwise": False}, "sketched needs derivatives = taylor or fd, got autograd"),
+        ("sketched", 8, {"layerwise": False}, "sketched needs derivatives = taylor, fd or coupled, got autograd"),
         ("least-squares", 8, {"double": False}, "least-squares needs float64"),
     ],
 )

@@ -85,7 +85,7 @@ def solve(
     optimizer: Annotated[str | None, typer.Option(help="auto, lm, adam, lbfgs.")] = None,
     engine: Annotated[str | None, typer.Option(help="native, deepxde.")] = None,
     formulation: Annotated[str | None, typer.Option(help="direct, first-order.")] = None,
-    derivatives: Annotated[str | None, typer.Option(help="taylor, autograd, fd.")] = None,
+    derivatives: Annotated[str | None, typer.Option(help="taylor, autograd, fd, coupled.")] = None,
     constraints: Annotated[str | None, typer.Option(help="auto, hard, soft.")] = None,
     width: Annotated[int | None, typer.Option(help="Units in each hidden layer.")] = None,
     depth: Annotated[int | None, typer.Option(help="Hidden layers.")] = None,

@@ -133,7 +133,7 @@ class FiniteDifferences:
             free = torch.full(x.shape, reach, device=x.device)
             return free, free
         distances = self.steps[axis] * torch.arange(1, reach + 1, dtype=x.dtype, device=x.device)[:, None]
-        lower, upper = -_rounded_down(-self.lower[axis], x.dtype), _rounded_down(self.upper[axis], x.dtype)
+        lower, upper = -rounded_down(-self.lower[axis], x.dtype), rounded_down(self.upper[axis], x.dtype)
         return (x - distances >= lower).sum(0), (x + distances <= upper).sum(0)
 
     def _too_large(self, axis: int, span: int) -> str:
@@ -197,7 +197,7 @@ class _Axis:
     leading: Mapping[int, Tensor]  # by order, (N,)
 
 
-def _rounded_down(end: float, dtype: torch.dtype) -> float:
+def rounded_down(end: float, dtype: torch.dtype) -> float:
     """Return the largest number of the dtype that is not above an end of the domain."""
     near = torch.tensor(end, dtype=dtype)
     return float(near if float(near) <= end else torch.nextafter(near, torch.tensor(-math.inf, dtype=dtype)))

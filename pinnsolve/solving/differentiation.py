@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from pinnsolve.derivatives import Differentiator, Jet, autograd, taylor
+from pinnsolve.derivatives.coupled import CoupledDifferences, coupled_differences
+from pinnsolve.derivatives.finite_differences import FiniteDifferences, finite_differences
 from pinnsolve.derivatives.jet import Fields
 from pinnsolve.evaluation import scattered_points
 from pinnsolve.networks import Ansatz
@@ -44,23 +46,30 @@ class WindowedJets:
         return Jet(points, values)
 
 
+def steps_of(maker: Differentiator) -> tuple[float, ...]:
+    """Return the finite-difference steps of a maker of jets, of the first window's where there are several."""
+    first = maker.makers[0] if isinstance(maker, WindowedJets) else maker
+    return first.steps if isinstance(first, FiniteDifferences | CoupledDifferences) else ()
+
+
 def choose_differentiator(problem: Problem, settings: Settings, ansatz: Ansatz) -> tuple[Differentiator, bool, str]:
     """Return the maker of jets, whether layerwise Jacobians hold for it, and a warning if it was replaced."""
     if settings.derivatives == "autograd":
         return autograd, False, ""
     if settings.derivatives == "fd":
-        return _finite_differences(problem, settings), True, ""
+        return finite_differences(settings.fd.scheme, *_grid(problem, settings)), True, ""
     fault = taylor_fault(problem, ansatz)
-    return (autograd, False, fault) if fault else (taylor, True, "")
+    maker = autograd if fault else taylor
+    if settings.derivatives == "coupled":
+        maker = coupled_differences(*_grid(problem, settings), slopes=maker)
+    return maker, not fault, fault
 
 
-def _finite_differences(problem: Problem, settings: Settings) -> Differentiator:
-    from pinnsolve.derivatives.finite_differences import finite_differences
-
+def _grid(problem: Problem, settings: Settings) -> tuple[list[float], list[float], list[float], list[bool]]:
+    """Return steps, lower and upper ends, and periodicity of the coordinates."""
     lower, upper = problem.box
     steps = (0.5 * settings.fd.step * (upper - lower)).tolist()
-    periodic = [coordinate.periodic for coordinate in problem.coordinates]
-    return finite_differences(settings.fd.scheme, steps, lower.tolist(), upper.tolist(), periodic)
+    return steps, lower.tolist(), upper.tolist(), [coordinate.periodic for coordinate in problem.coordinates]
 
 
 def taylor_fault(problem: Problem, ansatz: nn.Module) -> str:

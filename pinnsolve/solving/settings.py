@@ -22,8 +22,8 @@ class DifferenceSettings(BaseModel):
     """Finite differences as the maker of jets in training.
 
     Attributes:
-        scheme: the stencil.
-        step: h relative to half the length of each coordinate's interval.
+        scheme: the stencil of "fd".
+        step: of "fd" and "coupled", h relative to half the length of each coordinate's interval.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -73,7 +73,7 @@ class Settings(BaseModel):
         constraints: "auto" and "hard" build conditions in where possible; "soft" makes all of them residuals.
         formulation: "direct" differentiates the fields as the equations are written; "first-order" makes
             derivatives fields of their own, so that every equation has order 1.
-        derivatives: the maker of jets in training.
+        derivatives: the maker of jets in training; "coupled" are stencils of values and of slopes by autodiff.
         fd: finite differences, if they are the maker.
         audit: the derivative audit.
         engine: "native", or "deepxde": its network, points and optimizers, evaluated and audited as our own.
@@ -91,7 +91,7 @@ class Settings(BaseModel):
     training: TrainingSettings = TrainingSettings()
     constraints: Literal["auto", "hard", "soft"] = "auto"
     formulation: Literal["direct", "first-order"] = "direct"
-    derivatives: Literal["taylor", "autograd", "fd"] = "taylor"
+    derivatives: Literal["taylor", "autograd", "fd", "coupled"] = "taylor"
     fd: DifferenceSettings = DifferenceSettings()
     audit: AuditSettings = AuditSettings()
     engine: Literal["native", "deepxde"] = "native"

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from pinnsolve.audit import DerivativeAudit, audit
 from pinnsolve.derivatives import Differentiator, exact
 from pinnsolve.evaluation import (
+    Discretisation,
     Evaluation,
     EvaluationPoints,
     FieldAccuracy,
     FormulationReport,
+    compare_residuals,
     evaluate,
     field_values,
     report_formulation,
@@ -26,6 +28,7 @@ from pinnsolve.evaluation import (
 from pinnsolve.networks import Ansatz
 from pinnsolve.networks.piecewise import PiecewiseAnsatz, parts_of
 from pinnsolve.problems import Problem
+from pinnsolve.solving.differentiation import steps_of
 from pinnsolve.solving.session import Progress, Session
 from pinnsolve.solving.settings import Settings
 
@@ -52,6 +55,7 @@ class Solution:
         collocation: interior points of the last step (in each window of time).
         gap: what is said of the time that training did not reach; empty if there is none.
         formulation: what was trained in place of the problem's equations; None if they were trained themselves.
+        discretisation: what finite differences did not see in training; None if they did not train.
     """
 
     problem: Problem
@@ -71,6 +75,7 @@ class Solution:
     collocation: NDArray[np.float64]
     gap: str = ""
     formulation: FormulationReport | None = None
+    discretisation: Discretisation | None = None
 
     @property
     def fields(self) -> Mapping[str, FieldAccuracy]:
@@ -102,8 +107,9 @@ class Solution:
         """What a user must know, in words."""
         audited = list(self.audit.sentences) if self.audit is not None else []
         gap = [self.gap] if self.gap else []
-        formulation = [self.formulation.sentence] if self.formulation is not None else []
-        return [*gap, *self._accuracy_sentences(), *self._health_sentences(), *formulation, *audited]
+        trained = [self.formulation.sentence] if self.formulation is not None else []
+        trained += self.discretisation.sentences if self.discretisation is not None else []
+        return [*gap, *self._accuracy_sentences(), *self._health_sentences(), *trained, *audited]
 
     def metrics(self) -> dict[str, Any]:
         """Return the record that metrics.json holds."""
@@ -126,6 +132,7 @@ class Solution:
             "residuals": {name: asdict(norms) for name, norms in evaluation.residuals.items()},
             "conditions": {name: asdict(norms) for name, norms in evaluation.conditions.items()},
             "formulation": None if self.formulation is None else asdict(self.formulation),
+            "discretisation": None if self.discretisation is None else self.discretisation.record,
             "derivatives": [asdict(row) for row in self.audit.summary] if self.audit is not None else [],
             "unknowns": {},
             "classical": self._classical(),
@@ -192,12 +199,14 @@ def finish(session: Session, status: str = "finished") -> Solution:
     problem, ansatz = session.problem, session.ansatz
     report = audited(session) if session.settings.audit.enabled else None
     rewritten = session.posed is not problem
+    maker = session.differentiator
+    steps = steps_of(maker)
     return Solution(
         problem=problem,
         settings=session.settings,
         ansatz=ansatz,
-        differentiator=session.differentiator,
-        evaluation=evaluate(problem, ansatz, session.differentiator, session.reference),
+        differentiator=maker,
+        evaluation=evaluate(problem, ansatz, maker, session.reference),
         audit=report,
         history=tuple(session.history),
         status="interrupted" if session.gap and status == "finished" else status,
@@ -209,7 +218,8 @@ def finish(session: Session, status: str = "finished") -> Solution:
         reference_seconds=session.reference.seconds if session.reference is not None else None,
         collocation=session.collocation,
         gap=session.gap,
-        formulation=report_formulation(session.posed, ansatz, session.differentiator) if rewritten else None,
+        formulation=report_formulation(session.posed, ansatz, maker) if rewritten else None,
+        discretisation=compare_residuals(session.posed, ansatz, maker, steps) if steps else None,
     )
 
 

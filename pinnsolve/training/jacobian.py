@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Trace:
-    """One call of a linear layer: inputs (C, N, in), outputs (C, N, out), channels that carry the bias."""
+    """One call of a linear layer: inputs and outputs as `by_channel` folds them, channels that carry the bias."""
 
     layer: nn.Linear
     inputs: Tensor
@@ -44,7 +44,8 @@ def traced(module: nn.Module) -> Iterator[list[Trace]]:
             channels = output if output.dim() == 3 else output[None]
             traces.append(Trace(layer, inputs.expand(*output.shape[:-1], -1), output, len(channels)))
         else:
-            traces.append(Trace(layer, inputs.coefficients, output.coefficients, 1))
+            nodes = output.shape[1:-1].numel()  # a series of coupled stencils has several at each point
+            traces.append(Trace(layer, inputs.coefficients, output.coefficients, nodes))
 
     layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
     handles = [layer.register_forward_hook(record) for layer in layers]
@@ -88,8 +89,8 @@ def _assembled(module: nn.Module, traces: list[Trace], gradients: Sequence[Tenso
 
 def _add_layer(result: Tensor, starts: dict[Tensor, int], trace: Trace, gradient: Tensor) -> None:
     outer, inner = trace.layer.weight.shape
-    left = _channels_first(gradient)  # (C, out, N)
-    right = _channels_first(trace.inputs.detach())  # (C, in, N)
+    left = by_channel(gradient).transpose(1, 2)  # (C, out, N)
+    right = by_channel(trace.inputs.detach()).transpose(1, 2)  # (C, in, N)
     start = starts[trace.layer.weight]
     weight = result[start : start + outer * inner].view(outer, inner, -1)
     for channel in range(len(left)):
@@ -99,9 +100,15 @@ def _add_layer(result: Tensor, starts: dict[Tensor, int], trace: Trace, gradient
         result[start : start + outer] += left[: trace.bias_channels].sum(0)
 
 
-def _channels_first(values: Tensor) -> Tensor:
-    """Return (C, width, N) from (C, N, width) or (N, width)."""
-    return (values if values.dim() == 3 else values[None]).transpose(-1, -2)
+def by_channel(values: Tensor) -> Tensor:
+    """Return what a point's residual depends on, (C, N, width), from a layer's values.
+
+    These are (N, width); (C, N, width), C nodes or Taylor coefficients; or (C, N, S, width), C coefficients at S
+    nodes, which are C S channels, the values at all nodes first.
+    """
+    if values.dim() == 2:
+        return values[None]
+    return values.movedim(2, 1).flatten(0, 1) if values.dim() == 4 else values
 
 
 def generic_jacobian(module: nn.Module, residuals: Callable[[], Sequence[Tensor]]) -> tuple[list[Tensor], list[Tensor]]:

@@ -27,7 +27,7 @@ from pinnsolve.training.stages import CyclingStage, GradientStage, RandomFeature
 LM_PARAMETERS = {"cpu": 1_500, "cuda": 10_000}
 SKETCHED_PARAMETERS = 100_000  # measured up to here
 DENSE_PARAMETERS = 20_000  # of ssbroyden: its matrix takes 3.2 GB
-_NEEDS_EXACT = "float64 and derivatives = taylor or fd"
+_NEEDS_EXACT = "float64 and derivatives = taylor, fd or coupled"
 FEATURE_SHARE = 0.5  # of the budget, for random features before anything is trained
 
 
@@ -101,7 +101,9 @@ def _chosen(size: int, layerwise: bool, double: bool, device: torch.device) -> t
         if not double:
             return "sketched", f"sketched Gauss-Newton steps alone, since least squares need float64: {too_many}"
         return "sketched", f"sketched Gauss-Newton steps and widening of the last layer, in turn: {too_many}"
-    limit = f"are for at most {SKETCHED_PARAMETERS} parameters" if layerwise else "need derivatives = taylor or fd"
+    limit = (
+        f"are for at most {SKETCHED_PARAMETERS} parameters" if layerwise else "need derivatives = taylor, fd or coupled"
+    )
     cause = f"sketched steps {limit}"
     name = "soap" if find_spec("pytorch_optimizer") else "adam"
     return name, f"{name}: {too_many}; {cause}"
@@ -112,7 +114,9 @@ def _refuse_impossible(name: str, size: int, layerwise: bool, double: bool) -> N
     if name == "least-squares" and not (layerwise and double):
         raise SettingsError(f"optimizer least-squares needs {_NEEDS_EXACT}")
     if name == "sketched" and not layerwise:
-        raise SettingsError("optimizer sketched needs derivatives = taylor or fd, got autograd; soap takes any")
+        raise SettingsError(
+            "optimizer sketched needs derivatives = taylor, fd or coupled, got autograd; soap takes any"
+        )
     if name == "ssbroyden" and not double:
         raise SettingsError(
             "optimizer ssbroyden needs precision = float64: its line search compares nearly equal losses"

@@ -20,7 +20,7 @@ from torch.nn.functional import pad
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from pinnsolve.errors import SettingsError
-from pinnsolve.training.jacobian import Trace, traced
+from pinnsolve.training.jacobian import Trace, by_channel, traced
 from pinnsolve.training.linear_models import NormalEquations
 from pinnsolve.training.loop import StepResult
 from pinnsolve.training.objective import Objective
@@ -54,10 +54,8 @@ class LayerSubspace:
             trace: the layer's call.
             gradient: of the residuals' sum with respect to the layer's outputs, shaped like them.
         """
-        inputs = trace.inputs.detach()
-        left, right = gradient @ self.left, inputs @ self.right[: inputs.shape[-1]]
-        if left.dim() == 2:
-            left, right = left[None], right[None]  # (C, N, a), (C, N, b)
+        inputs = by_channel(trace.inputs.detach())
+        left, right = by_channel(gradient) @ self.left, inputs @ self.right[: inputs.shape[-1]]  # (C, N, a), (C, N, b)
         if trace.layer.bias is not None:
             right[: trace.bias_channels] += self.right[-1]
         return torch.bmm(left.permute(1, 2, 0), right.permute(1, 0, 2)).flatten(1)
@@ -262,6 +260,9 @@ def _compressed(values: Tensor, traces: Sequence[Trace], subspaces: dict[nn.Line
     """Return J Ω (m, k) of residuals (m,) from the calls of the layers that they depend on."""
     outputs = [trace.outputs for trace in traces]
     gradients = torch.autograd.grad(values.sum(), outputs, retain_graph=True, materialize_grads=True)
-    called = {trace.layer: (trace, gradient) for trace, gradient in zip(traces, gradients, strict=True)}
+    rows: dict[nn.Linear, Tensor] = {}
     with torch.no_grad():
-        return torch.cat([subspace.rows(*called[layer]) for layer, subspace in subspaces.items()], dim=1)
+        for trace, gradient in zip(traces, gradients, strict=True):  # a layer may have been called several times
+            own = subspaces[trace.layer].rows(trace, gradient)
+            rows[trace.layer] = rows[trace.layer] + own if trace.layer in rows else own
+        return torch.cat([rows[layer] for layer in subspaces], dim=1)
