@@ -380,10 +380,13 @@ def test_nan_is_neither_averaged_away_nor_a_zero():
 
 def test_records_have_the_keys_of_the_run_folder():
     report = audit(LINE, Field(torch.sin), points=16, schemes=["central2"], dtypes=["float64"])
-    rows = "term field scheme dtype step fd_vs_ad fd_vs_ad_max ad_vs_exact fd_vs_exact predicted_error kink_fraction"
-    assert list(report.rows[0].record) == [*rows.split(), "best"]
-    keys = "term scheme dtype step fd_vs_ad ad_vs_exact fd_vs_exact observed_order predicted_step predicted_error"
-    assert list(report.summary[0].record) == [*keys.split(), "kink_fraction", "verdict"]
+    rows = """term field scheme dtype step fd_vs_ad fd_vs_ad_max fd_vs_ad_median fd_vs_ad_p99 fd_vs_ad_clean ad_vs_exact
+        fd_vs_exact truncation rounding predicted_error leading_ratio kink_fraction best"""
+    assert list(report.rows[0].record) == rows.split()
+    keys = """term scheme dtype step fd_vs_ad ad_vs_exact fd_vs_exact ad_error independent_error observed_order
+        order_low order_high order_l1 order_max plateau predicted_step predicted_error kink_fraction noise_ratio
+        decision evaluations verdict"""
+    assert list(report.summary[0].record) == keys.split()
     assert report.summary[0].verdict in VERDICTS
     with pytest.raises(dataclasses.FrozenInstanceError):
         report.rows[0].step = 0.0

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pinnsolve.audit.complex_step import Oracle
 from pinnsolve.audit.noise import Noise, noise_of, rounding_noise
 from pinnsolve.audit.records import Array, rms
 from pinnsolve.audit.sample import Sample
@@ -22,6 +24,7 @@ from pinnsolve.problems import Partial
 HIGHEST_ORDER = 8  # of a derivative f^(p+d) in a leading term
 _HIGHEST_NESTED = 4  # the same where Taylor mode is missing a rule, and nested autograd must do
 _DISAGREEMENT = 1e-9  # taylor against autograd, relative; tests hold them to 1e-12 and 1e-10
+_CHECKED, _CHECKED_UNITS = 256, 2**17  # points of the complex step, at most; the same times the width of a layer
 _VANISHING = 100  # units of rounding noise σ / L^d below which a derivative counts as zero
 
 
@@ -34,7 +37,11 @@ class Baseline:
         values: by automatic differentiation (Taylor mode), (N,).
         exact: the exact solution's, (N,), or None.
         noise: σ, the standard deviation of the field's rounding errors in the dtype of the audited model.
-        reproducible: whether nested autograd gives the same at the median point.
+        magnitude: the RMS of the field.
+        roundoff: u of the audited dtype.
+        automatic_error: e_AD, the RMS of D_AD(dtype) f - D_AD64 f; in float64 the RMS of nested reverse mode - Taylor.
+        independent_error: e_ind, the RMS of D_complex step f - D_AD64 f; None where the complex step cannot serve.
+        reproducible: whether nested autograd and the complex step give the same at the median point.
         floor: the rounding error σ64 / L^d that a derivative cannot be known better than.
     """
 
@@ -42,6 +49,10 @@ class Baseline:
     values: Array
     exact: Array | None
     noise: float
+    magnitude: float
+    roundoff: float
+    automatic_error: float
+    independent_error: float | None
     reproducible: bool
     floor: float
 
@@ -50,6 +61,11 @@ class Baseline:
         """The RMS of the derivative, by which errors are divided; NaN for one that vanishes."""
         size = float(rms(self.values))
         return size if size > _VANISHING * self.floor else float("nan")
+
+    @property
+    def noise_ratio(self) -> float:
+        """The measured relative noise ε_f in units of the roundoff u; NaN for a field that is zero."""
+        return self.noise / (self.roundoff * self.magnitude) if self.magnitude else math.nan
 
     @property
     def vanishes(self) -> bool:
@@ -94,37 +110,98 @@ def baselines(
 
 
 def _together(parts: Sequence[Baseline]) -> Baseline:
-    """Return the baseline over the points of all parts, with the RMS of their noise."""
+    """Return the baseline over the points of all parts, with the RMS of their noise and errors."""
     first, counts = parts[0], [len(part.values) for part in parts]
+
+    def mean(sizes: Sequence[float]) -> float:
+        return float(np.sqrt(np.average(np.square(sizes), weights=counts)))
+
+    independent = [part.independent_error for part in parts if part.independent_error is not None]
     return replace(
         first,
         values=np.concatenate([part.values for part in parts]),
         exact=None if first.exact is None else np.concatenate([part.exact for part in parts if part.exact is not None]),
-        noise=float(np.sqrt(np.average([part.noise**2 for part in parts], weights=counts))),
+        noise=mean([part.noise for part in parts]),
+        magnitude=mean([part.magnitude for part in parts]),
+        automatic_error=mean([part.automatic_error for part in parts]),
+        independent_error=mean(independent) if len(independent) == len(parts) else None,
         reproducible=all(part.reproducible for part in parts),
         floor=max(part.floor for part in parts),
     )
 
 
 def _baselines(model: Model, partials: Sequence[Partial], exact: Differentiator | None) -> dict[Partial, Baseline]:
-    sample = model.sample
+    sample, points = model.sample, model.sample.points
     names = sorted({partial.field for partial in partials})
-    jet = _automatic(model.fields64, sample.points, partials)
-    nested = autograd(model.fields64, sample.points, partials)
-    truth = exact(model.fields64, sample.points, partials) if exact else None
-    noise = rounding_noise(model.fields, sample, sample.points.to(model.dtype), names)
-    noise64 = noise if model.dtype == torch.float64 else rounding_noise(model.fields64, sample, sample.points, names)
-    return {
-        partial: Baseline(
+    double = model.dtype == torch.float64
+    jet = automatic_jet(model.fields64, points, partials)
+    nested = autograd(model.fields64, points, partials)
+    other = nested if double else automatic_jet(model.fields, points.to(model.dtype), partials)
+    truth = exact(model.fields64, points, partials) if exact else None
+    noise = rounding_noise(model.fields, sample, points.to(model.dtype), names)
+    noise64 = noise if double else rounding_noise(model.fields64, sample, points, names)
+    check = _ComplexStepCheck.of(model, names) if double else None
+    sizes = {name: float(rms(array(torch.as_tensor(value)))) for name, value in _values(model).items()}
+    found = {}
+    for partial in partials:
+        values, floor = array(jet[partial]), _floor(partial, noise64, sample)
+        independent = check(partial, values) if check else None
+        found[partial] = Baseline(
             partial=partial,
-            values=array(jet[partial]),
+            values=values,
             exact=array(truth[partial]) if truth else None,
             noise=noise_of(partial, noise),
-            reproducible=_agree(array(jet[partial]), array(nested[partial]), _floor(partial, noise64, sample)),
-            floor=_floor(partial, noise64, sample),
+            magnitude=sizes[partial.field],
+            roundoff=torch.finfo(model.dtype).eps / 2,
+            automatic_error=float(rms(array(other[partial]) - values)),
+            independent_error=independent.error if independent else None,
+            reproducible=agree(values, array(nested[partial]), floor) and (not independent or independent.confirms),
+            floor=floor,
         )
-        for partial in partials
-    }
+    return found
+
+
+@torch.no_grad()
+def _values(model: Model) -> Mapping[str, Tensor | float]:
+    return model.fields64(model.sample.points)
+
+
+@dataclass(frozen=True)
+class _Independent:
+    """What the complex step says of one derivative: how far off it is, and whether that is rounding."""
+
+    error: float
+    confirms: bool
+
+
+@dataclass(frozen=True)
+class _ComplexStepCheck:
+    """Derivatives by the complex step at the first points of a sample, and the noise of that evaluation."""
+
+    oracle: Oracle
+    sample: Sample
+    points: Array
+    noise: Noise
+
+    @classmethod
+    def of(cls, model: Model, names: list[str]) -> _ComplexStepCheck | None:
+        """Return the check of a model; None if the complex step cannot serve it."""
+        sample = model.sample
+        oracle = Oracle.of(model.fields64, sample.units)
+        if oracle is None:
+            return None
+        few = sample.points[: min(_CHECKED, max(_CHECKED_UNITS // oracle.width, 16))]
+        return cls(oracle, sample, array(few), rounding_noise(oracle.values, sample, few.cpu(), names))
+
+    def __call__(self, partial: Partial, values: Array) -> _Independent | None:
+        found = self.oracle.derivative(self.points, partial)
+        if found is None:
+            return None
+        derivative, uncertainty = found
+        values = values[: len(derivative)]
+        # the noise of this evaluation, not of the audited one, which may be the sabotaged one
+        floor = max(_floor(partial, self.noise, self.sample), float(np.median(uncertainty)))
+        return _Independent(float(rms(derivative - values)), agree(values, derivative, floor))
 
 
 def higher_derivatives(
@@ -162,7 +239,8 @@ def array(values: Tensor) -> Array:
     return values.detach().double().cpu().numpy()
 
 
-def _automatic(fields: Fields, points: Tensor, partials: Sequence[Partial]) -> Jet:
+def automatic_jet(fields: Fields, points: Tensor, partials: Sequence[Partial]) -> Jet:
+    """Return the jet by Taylor mode, or by nested autograd where Taylor mode has no rule for a function."""
     try:
         return taylor(fields, points, partials)
     except NotImplementedError:  # a torch function that Taylor mode has no rule for
@@ -175,7 +253,7 @@ def _floor(partial: Partial, noise: Noise, sample: Sample) -> float:
     return float(noise_of(partial, noise) / volume)
 
 
-def _agree(one: Array, other: Array, floor: float) -> bool:
+def agree(one: Array, other: Array, floor: float) -> bool:
     """Return whether two ways of automatic differentiation agree at the median point.
 
     The median, since the two may take different sides where a point lies on a kink.

@@ -2,6 +2,7 @@ r"""V-curves: the error of one derivative by one scheme in one dtype, against th
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +21,32 @@ from pinnsolve.derivatives.stencils import family
 from pinnsolve.problems import Partial
 
 _ABOVE_ROUNDING = 10.0  # a slope is read where the error is this far above the rounding line
+_PLATEAU = (0.9, 1.1)  # of the leading-term ratio where the law holds
 _LEADING_RATIO = (0.5, 2.0)  # and the leading term alone explains the error within these bounds
 _DECADE = 10.0  # over at least this range of steps
+
+
+@dataclass(frozen=True)
+class ObservedOrder:
+    """Theil-Sen slopes of log error against log h over a window of steps; across kinks they depend on the norm.
+
+    Attributes:
+        mean, rms, maximum: of the errors in the L1, L2 and maximum norm.
+        interval: of the L2 slope, 95 %.
+    """
+
+    mean: float
+    rms: float
+    maximum: float
+    interval: tuple[float, float]
+
+
+def _observed_order(differences: Array, steps: Array) -> ObservedOrder:
+    """Return the order of |differences| (K, N) at these steps."""
+    logarithms = np.log(steps)
+    slope, _, low, high = theilslopes(np.log(rms(differences)), logarithms)
+    mean, maximum = (theilslopes(np.log(e), logarithms)[0] for e in (differences.mean(1), differences.max(1)))
+    return ObservedOrder(float(mean), float(slope), float(maximum), (float(low), float(high)))
 
 
 @dataclass(frozen=True)
@@ -32,22 +57,26 @@ class VCurve:
         scheme, dtype: how they were computed.
         baseline: automatic differentiation and the exact solution.
         steps: h in the unit of the first coordinate differentiated, (K,).
+        relative_steps: the same relative to the coordinate's own unit, (K,).
         values: finite differences, (K, N).
         truncation: the leading term Σ_a A_a h_a^p ∂^(α + p e_a) f, (K, N); None if it is not known.
         rounding: √Σc² σ / h^d, (K, N).
         kinked: where the stencil lies across a kink, (K, N).
         free: where the stencil is that of points far from the ends, (K, N).
+        evaluations: of the field, for each derivative at a point far from the ends.
     """
 
     scheme: str
     dtype: str
     baseline: Baseline
     steps: Array
+    relative_steps: Array
     values: Array
     truncation: Array | None
     rounding: Array
     kinked: NDArray[np.bool_]
     free: NDArray[np.bool_]
+    evaluations: int
 
     @cached_property
     def differences(self) -> Array:
@@ -84,26 +113,41 @@ class VCurve:
         """Return an absolute error divided by the RMS of the derivative; None if that is zero."""
         return known(error / self.baseline.scale)
 
-    @property
-    def observed_order(self) -> float | None:
-        """The Theil-Sen slope of log RMS error against log h in the longest valid window, None without one.
+    @cached_property
+    def observed_order(self) -> ObservedOrder | None:
+        """The order observed in the longest valid window, None without one.
 
         Valid are steps with an error of at least 10 times the rounding line and a leading-term ratio
-        ρ = median(e_FD / truncation) in 0.5 ... 2; a window is a decade of them or more. The RMS is over
-        the points that keep the free stencil throughout: stencils at the ends have a larger A, and more
-        points need them the larger the step, which would add to the slope.
+        ρ = median(e_FD / truncation) in 0.5 ... 2; a window is a decade of them or more.
         """
         low, high = _LEADING_RATIO
         valid = (self.errors > _ABOVE_ROUNDING * rms(self.rounding)) & (self.ratios > low) & (self.ratios < high)
+        return self.order_within(valid)
+
+    def order_within(self, valid: NDArray[np.bool_]) -> ObservedOrder | None:
+        """Return the order observed over the longest run of valid steps (K,); None if it is less than a decade.
+
+        Errors are those of the points that keep the free stencil throughout: stencils at the ends have a larger
+        A, and more points need them the larger the step, which would add to the slope.
+        """
         first, last = _longest_run(valid)
         if last <= first or self.steps[last] < _DECADE * self.steps[first]:
             return None
         window = slice(first, last + 1)
         fixed = self.free[window].all(0)
-        errors = rms(self.differences[window][:, fixed]) if fixed.any() else np.zeros(1)
-        if not (errors > 0).all():
+        differences = np.abs(self.differences[window][:, fixed])
+        if not fixed.any() or not (differences.max(1) > 0).all() or not np.isfinite(differences).all():
             return None
-        return known(float(theilslopes(np.log(errors), np.log(self.steps[window]))[0]))
+        return _observed_order(differences, self.steps[window])
+
+    @cached_property
+    def plateau(self) -> float | None:
+        """The median of ρ over the longest run of steps with ρ in 0.9 ... 1.1; None if that is not half a decade."""
+        low, high = _PLATEAU
+        first, last = _longest_run((self.ratios > low) & (self.ratios < high))
+        if last <= first or self.steps[last] < math.sqrt(_DECADE) * self.steps[first]:
+            return None
+        return float(np.median(self.ratios[first : last + 1]))
 
     @cached_property
     def ratios(self) -> Array:
@@ -223,12 +267,18 @@ def _curve(
         dtype=dtype,
         baseline=baseline,
         steps=sample.step_along(partial.orders, 1.0) * np.array([m.step for m in measurements]),
+        relative_steps=np.array([m.step for m in measurements]),
         values=np.stack([m.values for m in measurements]),
         truncation=truncation,
         rounding=np.stack([m.spread for m in measurements]) * baseline.noise,
         kinked=np.stack([m.kinked for m in measurements]),
         free=np.stack([m.free for m in measurements]),
+        evaluations=math.prod(len(_nodes(scheme, order)) for order in partial.orders if order),
     )
+
+
+def _nodes(scheme: str, order: int) -> tuple[int, ...]:
+    return family(scheme, order).free.offsets
 
 
 def _free(leading: Mapping[int, Array], partial: Partial, scheme: str) -> NDArray[np.bool_]:

@@ -4,26 +4,46 @@ finite differences do?
 At fixed points, with the same weights, for every derivative that the equations read,
 
     e_net = D_exact u* - D_AD64 f,    e_FD(h) = D_FD,h f - D_AD64 f,    e_tot = D_FD,h f - D_exact u*,
+    e_AD  = D_AD(dtype) f - D_AD64 f, e_ind = D_complex step f - D_AD64 f
 
-as RMS over the points, relative to the RMS of D_AD64 f. D_AD64 is Taylor mode in float64, checked against
-nested reverse mode. In float32 the weights are rounded first, so that e_FD holds the error of arithmetic alone.
+as RMS over the points, relative to the RMS of D_AD64 f. D_AD64 is Taylor mode in float64, checked against nested
+reverse mode and against the complex step in NumPy. In float32 the weights are rounded first, so that e_FD and e_AD hold
+the error of arithmetic alone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from pinnsolve.audit.baseline import Model, baselines, higher_derivatives
+from pinnsolve.audit.cost import costs
 from pinnsolve.audit.curve import VCurve, v_curves
 from pinnsolve.audit.kinks import smoothness
-from pinnsolve.audit.records import Array, DerivativeAudit, Finding, Row, known, rms
+from pinnsolve.audit.loss_gradient import loss_gradient_audit
+from pinnsolve.audit.maps import maps
+from pinnsolve.audit.records import (
+    Array,
+    Cost,
+    DerivativeAudit,
+    Finding,
+    LossGradientAudit,
+    ResidualAudit,
+    Row,
+    known,
+    rms,
+)
+from pinnsolve.audit.residuals import residual_audits
 from pinnsolve.audit.sample import audit_samples
-from pinnsolve.audit.verdict import VERDICTS, verdicts
+from pinnsolve.audit.verdict import VERDICTS, gradient_sentence, verdicts
 from pinnsolve.derivatives.jet import Differentiator
 from pinnsolve.derivatives.stencils import SCHEMES
 from pinnsolve.errors import SettingsError, unknown_name
@@ -58,12 +78,16 @@ def audit(
         SettingsError: a dtype is not float64 or float32, a scheme is unknown, or there is no point.
     """
     _check(points, dtypes)
-    samples = audit_samples(problem, ansatz, points, seed, _device(ansatz))
-    partials = [partial for partial in problem.partials if partial.order]
+    device = _device(ansatz)
+    samples = audit_samples(problem, ansatz, points, seed, device)
+    names = {partial: partial.name(problem.coordinate_names) for partial in problem.partials if partial.order}
+    if not names:
+        return DerivativeAudit((), (), ())
+    partials = list(names)
     higher: dict[Partial, Array] = {}
     curves: list[VCurve] = []
-    with _full_precision(_device(ansatz)):
-        for dtype in dtypes if partials else ():
+    with _full_precision(device):
+        for dtype in dtypes:
             models = [Model.rounded(part, sample, dtype) for part, sample in samples]
             if not all(model.sample.resolved(dtype) and model.computes_in_its_dtype() for model in models):
                 continue  # a float32 column computed elsewhere or in float64 would be a lie
@@ -71,7 +95,29 @@ def audit(
             higher = higher or higher_derivatives(models, partials, schemes)
             for scheme in schemes:
                 curves += v_curves(models, scheme, known_values, higher)
-    return _reported(curves, smoothness(ansatz), problem)
+        doubles = [Model.rounded(part, sample, "float64") for part, sample in samples]
+        beside = _Beside(
+            costs=tuple(costs(doubles[0], names, schemes, _waiting(device))),
+            residuals=tuple(residual_audits(problem, doubles, curves)),
+            loss_gradient=loss_gradient_audit(problem, doubles[0].fields64, doubles[0].sample, seed),
+            maps=maps(doubles, curves, names),
+        )
+    return _reported(curves, smoothness(ansatz), names, beside)
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """What an audit holds beside the V-curves."""
+
+    costs: tuple[Cost, ...]
+    residuals: tuple[ResidualAudit, ...]
+    loss_gradient: LossGradientAudit | None
+    maps: Mapping[str, NDArray[Any]]
+
+
+def _waiting(device: torch.device) -> Callable[[], None]:
+    """Return a function that waits for the device."""
+    return torch.cuda.synchronize if device.type == "cuda" else (lambda: None)
 
 
 def _check(points: int, dtypes: Sequence[str]) -> None:
@@ -101,18 +147,24 @@ def _full_precision(device: torch.device) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def _reported(curves: Sequence[VCurve], smooth: float, problem: Problem) -> DerivativeAudit:
-    names = {curve.baseline.partial: curve.baseline.partial.name(problem.coordinate_names) for curve in curves}
+def _reported(
+    curves: Sequence[VCurve], smooth: float, names: Mapping[Partial, str], beside: _Beside
+) -> DerivativeAudit:
     judged = list(zip(curves, verdicts(curves, smooth), strict=True))
     rows = tuple(row for curve in curves for row in _rows(curve, names[curve.baseline.partial]))
     summary = tuple(_finding(curve, names[curve.baseline.partial], verdict) for curve, verdict in judged)
-    return DerivativeAudit(rows, summary, tuple(_sentence(name, summary) for name in names.values()))
+    told = dict.fromkeys(finding.term for finding in summary)
+    sentences = [_sentence(name, summary) for name in told]
+    sentences.append(gradient_sentence(beside.loss_gradient))
+    return DerivativeAudit(rows, summary, tuple(filter(None, sentences)), **vars(beside))
 
 
 def _rows(curve: VCurve, term: str) -> Iterator[Row]:
     partial, exact = curve.baseline.partial, curve.baseline.exact
     total = rms(curve.values - exact) if exact is not None else None
     network = float(rms(curve.baseline.values - exact)) if exact is not None else math.nan
+    distances, rounding = np.abs(curve.differences), rms(curve.rounding)
+    truncation = np.full(len(curve.steps), np.nan) if curve.truncation is None else rms(curve.truncation)
     for index, step in enumerate(curve.steps):
         yield Row(
             term=term,
@@ -121,10 +173,16 @@ def _rows(curve: VCurve, term: str) -> Iterator[Row]:
             dtype=curve.dtype,
             step=float(step),
             fd_vs_ad=curve.relative(curve.errors[index]),
-            fd_vs_ad_max=curve.relative(abs(curve.differences[index]).max()),
+            fd_vs_ad_max=curve.relative(distances[index].max()),
+            fd_vs_ad_median=curve.relative(float(np.median(distances[index]))),
+            fd_vs_ad_p99=curve.relative(float(np.quantile(distances[index], 0.99))),
+            fd_vs_ad_clean=curve.relative(curve.clean_errors[index]),
             ad_vs_exact=curve.relative(network),
             fd_vs_exact=curve.relative(total[index]) if total is not None else None,
+            truncation=curve.relative(truncation[index]),
+            rounding=curve.relative(rounding[index]),
             predicted_error=curve.relative(curve.predictions[index]),
+            leading_ratio=known(curve.ratios[index]),
             kink_fraction=float(curve.kinked[index].mean()),
             best=index == curve.best,
         )
@@ -133,6 +191,7 @@ def _rows(curve: VCurve, term: str) -> Iterator[Row]:
 def _finding(curve: VCurve, term: str, verdict: str) -> Finding:
     best = list(_rows(curve, term))[curve.best]
     step, error = curve.predicted
+    order, baseline = curve.observed_order, curve.baseline
     return Finding(
         term=term,
         scheme=curve.scheme,
@@ -141,10 +200,20 @@ def _finding(curve: VCurve, term: str, verdict: str) -> Finding:
         fd_vs_ad=best.fd_vs_ad,
         ad_vs_exact=best.ad_vs_exact,
         fd_vs_exact=best.fd_vs_exact,
-        observed_order=curve.observed_order,
+        ad_error=curve.relative(baseline.automatic_error),
+        independent_error=None if baseline.independent_error is None else curve.relative(baseline.independent_error),
+        observed_order=known(order.rms) if order else None,
+        order_low=known(order.interval[0]) if order else None,
+        order_high=known(order.interval[1]) if order else None,
+        order_l1=known(order.mean) if order else None,
+        order_max=known(order.maximum) if order else None,
+        plateau=curve.plateau,
         predicted_step=known(step) if step is not None else None,
         predicted_error=curve.relative(error) if error is not None else None,
         kink_fraction=best.kink_fraction,
+        noise_ratio=known(baseline.noise_ratio),
+        decision=known(best.fd_vs_ad / best.ad_vs_exact) if best.fd_vs_ad is not None and best.ad_vs_exact else None,
+        evaluations=curve.evaluations,
         verdict=verdict,
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pinnsolve.audit.curve import VCurve
-from pinnsolve.audit.records import rms
+from pinnsolve.audit.records import LossGradientAudit, rms
 
 VERDICTS = {
     "ok": "",
@@ -28,6 +28,7 @@ MISMATCH = 10.0  # finite differences agree among themselves this much better th
 KINK = 3.0  # the best error is this much larger than that of the points without kinks
 DOMINANT = 1.0  # R = e_FD / e_net above which finite differences dominate the error
 COARSE = 1e-2  # the relative error that they may have where the exact solution is not known
+MISSED = 1e-2  # the part of the loss gradient that automatic differentiation may miss before it is told
 FAR = 0.1  # the relative error of the network's derivative that no way of differentiating repairs
 
 
@@ -46,6 +47,16 @@ def verdicts(curves: Sequence[VCurve], smoothness: float) -> list[str]:
         _verdict(curve, smoothness, bad or curve.baseline.partial in wrong)
         for curve, bad in zip(curves, suspects, strict=True)
     ]
+
+
+def gradient_sentence(gradient: LossGradientAudit | None) -> str:
+    """Return a warning if automatic differentiation misses a part of the loss gradient; empty if it does not."""
+    if gradient is None or gradient.misspecification is None or gradient.misspecification <= MISSED:
+        return ""
+    return (
+        f"loss gradient: automatic differentiation misses {gradient.misspecification:.0%} of it, the part of the "
+        "moving kinks; use tanh, sine or gelu, or --formulation first-order"
+    )
 
 
 def _verdict(curve: VCurve, smoothness: float, mismatched: bool) -> str:

@@ -157,11 +157,18 @@ def resume(
 
 
 @app.command()
-def audit(run: Run, output: Outputs = Path("outputs"), json: Json = False) -> None:
+def audit(
+    run: Run,
+    fail_on: Annotated[
+        str, typer.Option(help="Exit 6 on these: verdicts and column>number, e.g. 'derivative mismatch,decision>1'.")
+    ] = "",
+    output: Outputs = Path("outputs"),
+    json: Json = False,
+) -> None:
     """Audit the derivatives of a finished run: finite differences against automatic differentiation."""
     from pinnsolve.cli.inspecting import audit_command
 
-    audit_command(run, output, json)
+    audit_command(run, output, json, fail_on)
 
 
 @app.command()

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinnsolve.cli.terminal import number, say, show_table
-from pinnsolve.errors import InputError
+from pinnsolve.errors import InputError, RequirementError
 
 if TYPE_CHECKING:
+    from pinnsolve.audit import DerivativeAudit
     from pinnsolve.solving import Session
 
 MAX_GRID = 5_000_000
@@ -35,38 +36,72 @@ class PredictRequest:
     to: Path | None
 
 
-def audit_command(run: str, outputs: Path, json: bool) -> None:
-    """Audit a finished run and print every row of the summary."""
+def audit_command(run: str, outputs: Path, json: bool, fail_on: str) -> None:
+    """Audit a finished run, save the audit in its folder and print it; refuse what `fail_on` names."""
+    from pinnsolve.audit.gates import parse_gates, refused
     from pinnsolve.runs import RunFolder, recording
     from pinnsolve.solving import audited
 
-    result = audited(recording.load_trained(RunFolder.open(recording.run_path(run, outputs))))
+    gates = parse_gates(fail_on)
+    folder = RunFolder.open(recording.run_path(run, outputs))
+    result = audited(recording.load_trained(folder))
+    metrics = recording.renew_audit(folder, result)
     if json:
-        say(json_text.dumps([asdict(row) for row in result.summary], indent=1, default=str))
-        return
-    columns = (
-        "term",
-        "scheme",
-        "dtype",
-        "step",
-        "FD - AD",
-        "AD - exact",
-        "FD - exact",
-        "order",
-        "predicted",
-        "kinked",
-        "verdict",
-    )
+        say(json_text.dumps(metrics, indent=1))
+    else:
+        _show_audit(result)
+    stopped = refused(result.summary, gates)
+    if stopped:
+        raise RequirementError("--fail-on: " + "; ".join(stopped))
+
+
+def _show_audit(result: DerivativeAudit) -> None:
+    columns = ("derivative", "scheme", "dtype", "step", "FD - AD", "best predicted", "at step", "AD - exact")
+    columns += ("FD - exact", "AD dtype", "complex step", "order", "rho", "kinked", "noise/u", "R", "nodes", "verdict")
     show_table(columns, [_audit_row(asdict(row)) for row in result.summary])
+    say()
+    show_table(
+        ("derivative", "method", "evaluations", "µs per point", "bytes per point"),
+        [(c.term, c.method, f"{c.evaluations:.3g}", f"{c.microseconds:.3g}", f"{c.bytes:.3g}") for c in result.costs],
+    )
+    say()
+    show_table(
+        ("residual", "by AD", "by FD", "difference", "scheme", "relative step"),
+        [
+            (r.equation, number(r.automatic), number(r.differences), number(r.gap), r.scheme, number(r.step, 1))
+            for r in result.residuals
+        ],
+    )
+    gradient = result.loss_gradient
+    if gradient is not None:
+        order = "-" if gradient.taylor_order is None else f"{gradient.taylor_order:.2f}"
+        say(
+            f"loss gradient: Taylor remainder of order {order} at fixed points; misspecification index "
+            f"{number(gradient.misspecification, 1)} over {gradient.points} points"
+        )
     for sentence in result.sentences:
         say(sentence)
 
 
 def _audit_row(row: dict[str, Any]) -> tuple[object, ...]:
-    errors = [number(row[key], 1) for key in ("step", "fd_vs_ad", "ad_vs_exact", "fd_vs_exact")]
-    order = "-" if row["observed_order"] is None else f"{row['observed_order']:.2f}"
-    rest = (order, number(row["predicted_error"], 1), f"{row['kink_fraction']:.0%}", row["verdict"])
-    return (row["term"], row["scheme"], row["dtype"], *errors, *rest)
+    def short(*keys: str) -> list[str]:
+        return [number(row[key], 1) for key in keys]
+
+    order = "-"
+    if row["observed_order"] is not None:
+        order = f"{row['observed_order']:.2f} [{row['order_low']:.2f}, {row['order_high']:.2f}]"
+    return (
+        *(row[key] for key in ("term", "scheme", "dtype")),
+        *short("step", "fd_vs_ad", "predicted_error", "predicted_step", "ad_vs_exact", "fd_vs_exact"),
+        *short("ad_error", "independent_error"),
+        order,
+        "-" if row["plateau"] is None else f"{row['plateau']:.2f}",
+        f"{row['kink_fraction']:.0%}",
+        "-" if row["noise_ratio"] is None else f"{row['noise_ratio']:.2g}",
+        number(row["decision"], 1),
+        row["evaluations"],
+        row["verdict"],
+    )
 
 
 def report_command(run: str, outputs: Path) -> None:

@@ -54,7 +54,7 @@ class InputFeatures(nn.Module):
         super().__init__()
         self.plain = [i for i, coordinate in enumerate(problem.coordinates) if not coordinate.periodic]
         self.periodic = [i for i, coordinate in enumerate(problem.coordinates) if coordinate.periodic]
-        self._waves = _waves(_harmonics_of_axes(problem, harmonics))
+        self.waves = _waves(_harmonics_of_axes(problem, harmonics))
         lower, upper = (torch.as_tensor(end, dtype=dtype) for end in problem.box)
         self.register_buffer("centre", (0.5 * (lower + upper))[self.plain])
         self.register_buffer("inverse_half_length", (2 / (upper - lower))[self.plain])
@@ -73,7 +73,7 @@ class InputFeatures(nn.Module):
         """The columns of the features that belong to each coordinate, then those that mix all ordinary ones."""
         count = len(self.plain)
         periodic: list[list[int]] = [[] for _ in self.periodic]
-        for _, axes in self._waves:
+        for _, axes in self.waves:
             for axis in axes * 2:  # cosines, then sines
                 periodic[axis].append(count)
                 count += 1
@@ -89,7 +89,7 @@ class InputFeatures(nn.Module):
         if self.periodic:
             chosen = points[..., self.periodic] if self.plain else points
             phase = (chosen - self.origin) * self.frequency
-            for k, axes in self._waves:
+            for k, axes in self.waves:
                 angle = (phase if len(axes) == len(self.periodic) else phase[..., axes]) * k
                 parts += [torch.cos(angle), torch.sin(angle)]
         if len(self.random_frequencies):
@@ -161,9 +161,9 @@ class Ansatz(nn.Module):
         self.network: Network = network
         self.fields = problem.fields
         self.scales = tuple(scales)
-        forms = [constraints.fields[field.name] for field in problem.fields]
-        self._formula = Formula([part for form in forms for part in (form.lift, form.distance)], problem.symbols)
-        self._dimension = len(problem.coordinates)
+        self.forms = tuple(constraints.fields[field.name] for field in problem.fields)
+        self.symbols = tuple(problem.symbols)
+        self._formula = Formula([part for form in self.forms for part in (form.lift, form.distance)], self.symbols)
 
     def forward(self, points: Any) -> dict[str, Any]:
         """Return the values (...) of every field at points (..., d), tensors or truncated Taylor series."""
@@ -171,7 +171,7 @@ class Ansatz(nn.Module):
 
     def assembled(self, points: Any, raw: Any) -> dict[str, Any]:
         """Return the values (...) of every field for raw network outputs (..., fields) at points (..., d)."""
-        forms = self._formula(torch_functions(), [points[..., axis] for axis in range(self._dimension)])
+        forms = self._formula(torch_functions(), [points[..., axis] for axis in range(len(self.symbols))])
         values = {}
         for index, field in enumerate(self.fields):
             lift, distance = forms[2 * index], forms[2 * index + 1]

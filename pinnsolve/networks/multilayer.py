@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -63,6 +63,9 @@ class MultilayerPerceptron(nn.Module):
     def layers(self) -> list[nn.Linear]:
         """The linear layers before the output layer, in the order of their wiring."""
         return [layer for layer in self.hidden if isinstance(layer, nn.Linear)]
+
+    def __iter__(self) -> Iterator[MultilayerPerceptron]:
+        yield self
 
     def with_trunks(self, change: Callable[[MultilayerPerceptron], MultilayerPerceptron]) -> MultilayerPerceptron:
         """Return this one trunk, changed."""

@@ -45,6 +45,10 @@ class Network(Protocol):
         """The linear layers that the outputs are affine in."""
         ...
 
+    def __iter__(self) -> Iterator[MultilayerPerceptron]:
+        """Yield the trunks, each for the outputs after those of the one before."""
+        ...
+
     def with_trunks(self, change: Callable[[MultilayerPerceptron], MultilayerPerceptron]) -> Network:
         """Return a network of the changed trunks."""
         ...

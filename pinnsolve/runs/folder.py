@@ -29,8 +29,9 @@ from pinnsolve.runs.locks import FolderLock
 SCHEMA = 1
 SETTINGS, PROBLEM, METRICS = "settings.toml", "problem.toml", "metrics.json"
 HISTORY, DERIVATIVES, SOLUTION, PAGE = "history.csv", "derivatives.csv", "solution.npz", "report.html"
+AUDIT = "audit.npz"
 CHECKPOINTS, FIGURES = "checkpoints", "figures"
-_FILES = (METRICS, SETTINGS, PROBLEM, HISTORY, DERIVATIVES, SOLUTION, PAGE)
+_FILES = (METRICS, SETTINGS, PROBLEM, HISTORY, DERIVATIVES, AUDIT, SOLUTION, PAGE)
 _OWNED = {CHECKPOINTS: ("step-*.json", "step-*.safetensors"), FIGURES: ("*.png", "*.svg")}
 _MAX_TEXT = 64 * 2**20
 _NAME = re.compile(r"\w[\w .,+=@-]{0,99}")
@@ -167,6 +168,10 @@ class RunFolder:
         table = [columns, *([row[column] for column in columns] for row in rows)]
         write_atomically(self.path / DERIVATIVES, records.csv_bytes(table))
 
+    def write_audit_maps(self, maps: Mapping[str, NDArray[Any]]) -> None:
+        """Save where finite differences err, and the kinks."""
+        write_atomically(self.path / AUDIT, arrays.archive_bytes(maps))
+
     def write_solution(self, solution: Mapping[str, NDArray[Any]]) -> None:
         """Save coordinates, fields, references and residuals on the evaluation grid."""
         write_atomically(self.path / SOLUTION, arrays.archive_bytes(solution))
@@ -210,6 +215,11 @@ class RunFolder:
         """Return the copy of the problem file."""
         return self._content(PROBLEM).decode("utf-8", "replace")
 
+    @property
+    def has_metrics(self) -> bool:
+        """Whether the run came to a result."""
+        return (self.path / METRICS).is_file()
+
     def metrics(self) -> dict[str, Any]:
         """Return the result of the run."""
         path = self.path / METRICS
@@ -231,6 +241,11 @@ class RunFolder:
         """Return the rows of the derivative audit; numbers are floats, empty ones NaN."""
         names, rows = records.read_csv(self._content(DERIVATIVES), str(self.path / DERIVATIVES))
         return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def audit_maps(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays of the derivative audit; none for a run without."""
+        path = self.path / AUDIT
+        return arrays.read_archive(read_bounded(path, arrays.MAX_BYTES), str(path)) if path.is_file() else {}
 
     def solution(self) -> dict[str, NDArray[Any]]:
         """Return the arrays of the evaluation grid."""

@@ -18,6 +18,7 @@ from pinnsolve.runs.folder import RunFolder
 from pinnsolve.solving.settings import Settings, resolve_settings
 
 if TYPE_CHECKING:
+    from pinnsolve.audit import DerivativeAudit
     from pinnsolve.solving import Session, Solution
 
 
@@ -31,11 +32,26 @@ def begin(folder: RunFolder, problem: Problem, settings: Settings, command: str)
 def record(folder: RunFolder, solution: Solution, command: str) -> dict[str, Any]:
     """Write everything measured on a solution, metrics last; return the metrics."""
     if solution.audit is not None:
-        folder.write_derivatives([asdict(row) for row in solution.audit.rows])
+        record_audit(folder, solution.audit)
     folder.write_solution(solution_arrays(solution))
     metrics = {**solution.metrics(), "command": command}
     folder.write_metrics(metrics)
     return metrics
+
+
+def record_audit(folder: RunFolder, audit: DerivativeAudit) -> None:
+    """Write the V-curves and the arrays of an audit."""
+    folder.write_derivatives([asdict(row) for row in audit.rows])
+    folder.write_audit_maps(audit.maps)
+
+
+def renew_audit(folder: RunFolder, audit: DerivativeAudit) -> dict[str, Any]:
+    """Put an audit into a run's folder in place of the one that is there; return what metrics.json says of it."""
+    record_audit(folder, audit)
+    renewed = audit.metrics()
+    if folder.has_metrics:  # an interrupted run has none
+        folder.write_metrics({**folder.metrics(), **renewed})
+    return renewed
 
 
 def solution_arrays(solution: Solution) -> dict[str, NDArray[Any]]:

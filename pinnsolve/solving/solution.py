@@ -133,7 +133,7 @@ class Solution:
             "conditions": {name: asdict(norms) for name, norms in evaluation.conditions.items()},
             "formulation": None if self.formulation is None else asdict(self.formulation),
             "discretisation": None if self.discretisation is None else self.discretisation.record,
-            "derivatives": [asdict(row) for row in self.audit.summary] if self.audit is not None else [],
+            **(self.audit.metrics() if self.audit is not None else {"derivatives": [], "audit": None}),
             "unknowns": {},
             "classical": self._classical(),
             "reference_seconds": self.reference_seconds,
