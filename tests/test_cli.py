@@ -94,6 +94,13 @@ def test_a_run_can_be_audited_reported_and_evaluated(place):
     audited = _run(place, "audit", "logistic/r")
     assert audited.returncode == 0, audited.stderr
     assert "central2" in audited.stdout
+    assert "misspecification index" in audited.stdout
+    refused = _run(place, "audit", "logistic/r", "--fail-on", "derivative mismatch,kink_fraction>-1", "--json")
+    assert refused.returncode == 6
+    assert "u_t central2 float64: kink_fraction = 0 > -1" in refused.stderr
+    assert {"derivatives", "audit"} == set(json.loads(refused.stdout))
+    assert _run(place, "audit", "logistic/r", "--fail-on", "derivative mismatch").returncode == 0
+    assert _run(place, "audit", "logistic/r", "--fail-on", "kinky").returncode == 2
     report = place / "outputs" / "logistic" / "r" / "report.html"
     report.unlink()
     assert _run(place, "report", "logistic/r").returncode == 0

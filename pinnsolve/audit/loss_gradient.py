@@ -71,7 +71,7 @@ def _near(ansatz: nn.Module, generator: torch.Generator) -> nn.Module:
     near = copy.deepcopy(ansatz).requires_grad_(True)
     with torch.no_grad():
         for parameter, noise in zip(near.parameters(), _direction(near, generator), strict=True):
-            parameter += _NEAR * noise
+            parameter.add_(noise, alpha=_NEAR)
     return near
 
 
@@ -116,7 +116,7 @@ def _slope(gradient: Gradient, direction: list[Tensor]) -> float:
 def _moved(ansatz: nn.Module, direction: list[Tensor], step: float) -> nn.Module:
     moved = copy.deepcopy(ansatz).requires_grad_(False)
     for parameter, v in zip(moved.parameters(), direction, strict=True):
-        parameter += step * v
+        parameter.add_(v, alpha=step)
     return moved
 
 

@@ -196,10 +196,11 @@ class DerivativeAudit:
 
     def metrics(self) -> dict[str, Any]:
         """Return what metrics.json holds of the audit."""
-        rest = {"costs": self.costs, "residuals": self.residuals}
-        audit: dict[str, Any] = {key: [dataclasses.asdict(each) for each in records] for key, records in rest.items()}
-        gradient = self.loss_gradient
-        audit["loss_gradient"] = dataclasses.asdict(gradient) if gradient is not None else None
+        audit = {
+            "costs": [dataclasses.asdict(cost) for cost in self.costs],
+            "residuals": [dataclasses.asdict(residual) for residual in self.residuals],
+            "loss_gradient": dataclasses.asdict(self.loss_gradient) if self.loss_gradient is not None else None,
+        }
         return {"derivatives": [finding.record for finding in self.summary], "audit": audit}
 
 

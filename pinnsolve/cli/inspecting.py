@@ -56,9 +56,19 @@ def audit_command(run: str, outputs: Path, json: bool, fail_on: str) -> None:
 
 
 def _show_audit(result: DerivativeAudit) -> None:
-    columns = ("derivative", "scheme", "dtype", "step", "FD - AD", "best predicted", "at step", "AD - exact")
-    columns += ("FD - exact", "AD dtype", "complex step", "order", "rho", "kinked", "noise/u", "R", "nodes", "verdict")
-    show_table(columns, [_audit_row(asdict(row)) for row in result.summary])
+    first = (
+        "derivative",
+        "scheme",
+        "dtype",
+        "step",
+        "FD - AD",
+        "best predicted",
+        "at step",
+        "AD - exact",
+        "FD - exact",
+    )
+    rest = ("AD dtype", "complex step", "order", "rho", "kinked", "noise/u", "R", "nodes", "verdict")
+    show_table((*first, *rest), [_audit_row(asdict(row)) for row in result.summary])
     say()
     show_table(
         ("derivative", "method", "evaluations", "µs per point", "bytes per point"),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import sympy
 from numpy.typing import NDArray
-from scipy.special import erfc
+from scipy.special import erfc, log1p
 from torch import Tensor
 
 from pinnsolve.networks.activations import LEAK, SELU_ALPHA, SELU_SCALE, Activation
@@ -203,7 +203,7 @@ def _sigmoid(z: Complexes) -> tuple[Complexes, Complexes]:
 
 def _softplus(z: Complexes) -> tuple[Complexes, Complexes]:
     away = np.where(_positive(z), -z, z)
-    return np.where(_positive(z), z, 0.0) + np.log1p(np.exp(away)), _sigmoid(z)[0]
+    return np.where(_positive(z), z, 0.0) + log1p(np.exp(away)), _sigmoid(z)[0]
 
 
 def _silu(z: Complexes) -> tuple[Complexes, Complexes]:
@@ -223,7 +223,7 @@ def _softsign(z: Complexes) -> tuple[Complexes, Complexes]:
 
 
 def _leaky_relu(z: Complexes) -> tuple[Complexes, Complexes]:
-    slope = np.where(_positive(z), 1.0, LEAK)
+    slope = np.where(_positive(z), 1.0 + 0j, LEAK)
     return slope * z, slope
 
 
