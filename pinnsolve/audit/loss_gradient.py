@@ -27,6 +27,7 @@ from pinnsolve.audit.records import LossGradientAudit, known, rms
 from pinnsolve.audit.sample import Sample
 from pinnsolve.problems import Problem
 from pinnsolve.problems.formulas import torch_functions
+from pinnsolve.problems.places import Place
 
 _NEAR = 0.05  # how far from the trained weights, in standard deviations of each tensor
 _STEPS = 2.0 ** np.arange(-18, -5)  # of the Taylor test, in the same unit
@@ -58,7 +59,7 @@ def loss_gradient_audit(problem: Problem, ansatz: nn.Module, sample: Sample, see
     loss = _loss(problem)
     units = max(sum(each.numel() for each in parameters) ** 0.5, 1.0)
     count = int(2 ** math.floor(math.log2(min(max(_SAMPLES / units, _LEAST), _MOST))))
-    dense = _dense_points(sample, count, seed)
+    dense = _dense_points(problem, sample, count, seed)
     return LossGradientAudit(
         taylor_order=_taylor_order(near, directions[0], sample.points, loss),
         misspecification=_misspecification(near, directions, dense.split(max(int(_CHUNK / units), 64)), loss),
@@ -93,10 +94,14 @@ def _loss(problem: Problem) -> Loss:
     return loss
 
 
-def _dense_points(sample: Sample, count: int, seed: int) -> Tensor:
-    lower, upper = np.array(sample.lower), np.array(sample.upper)
-    unit = qmc.Sobol(len(lower), scramble=True, seed=seed).random(count)
-    return torch.as_tensor(lower + (upper - lower) * unit, device=sample.points.device)
+def _dense_points(problem: Problem, sample: Sample, count: int, seed: int) -> Tensor:
+    """Return Sobol points (count, d) of the domain, or of the sample's part of the box."""
+    if problem.domain is not None:
+        points = Place(problem).sobol(count, seed)
+    else:
+        lower, upper = np.array(sample.lower), np.array(sample.upper)
+        points = lower + (upper - lower) * qmc.Sobol(len(lower), scramble=True, seed=seed).random(count)
+    return torch.as_tensor(points, device=sample.points.device)
 
 
 Gradient = list[Tensor | None]  # a tensor per parameter, None where the loss does not depend on it

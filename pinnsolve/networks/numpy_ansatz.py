@@ -218,12 +218,12 @@ def _mish(z: Complexes) -> tuple[Complexes, Complexes]:
 
 
 def _softsign(z: Complexes) -> tuple[Complexes, Complexes]:
-    size = 1 + np.where(_positive(z), z, -z)
-    return z / size, 1 / size**2
+    size: Complexes = 1 + np.where(_positive(z), z, -z)
+    return z / size, size**-2
 
 
 def _leaky_relu(z: Complexes) -> tuple[Complexes, Complexes]:
-    slope = np.where(_positive(z), 1.0 + 0j, LEAK)
+    slope: Complexes = np.where(_positive(z), 1.0 + 0j, LEAK)
     return slope * z, slope
 
 
