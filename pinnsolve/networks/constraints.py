@@ -21,42 +21,17 @@ import numpy as np
 import sympy
 from scipy.stats import qmc
 
+from pinnsolve.networks.boundary_values import boundary_values
+from pinnsolve.networks.forms import FREE, FaceData, HardConstraint
 from pinnsolve.problems import Condition, Coordinate, Face, Field, Problem
 from pinnsolve.problems.formulas import Formula, numpy_functions
+from pinnsolve.problems.geometry import Part
 from pinnsolve.problems.places import Place
 from pinnsolve.problems.problem import differentiated
 
 MAX_OPERATIONS = 600  # a lift that is longer costs more than it gives
 TOLERANCE = 1e-9  # of a condition's own scale; data that agree symbolically differ by roundoff only
 _ROUGH = (sympy.Abs, sympy.sign, sympy.Heaviside, sympy.Min, sympy.Max)
-
-
-@dataclass(frozen=True)
-class FaceData:
-    """One built-in datum: the value (order 0) or the slope along the axis (order 1) on a face."""
-
-    condition: Condition
-    order: int
-    data: sympy.Expr
-
-    @property
-    def face(self) -> Face:
-        """The face of the box."""
-        assert isinstance(self.condition.face, Face)
-        return self.condition.face
-
-
-@dataclass(frozen=True)
-class HardConstraint:
-    """The form u = lift + distance · N of one field.
-
-    Attributes:
-        lift: g, meets the built-in conditions.
-        distance: D, zero (with as many derivatives as there are data) where g meets conditions.
-    """
-
-    lift: sympy.Expr = sympy.S.Zero
-    distance: sympy.Expr = sympy.S.One
 
 
 @dataclass(frozen=True)
@@ -76,20 +51,48 @@ class Constraints:
 
 @dataclass
 class _Builder:
-    """Collects built-in data of one field, face by face."""
+    """Collects built-in data of one field, face by face, on top of the values on parts of a domain's boundary."""
 
     problem: Problem
     unknown: Field
     hard: list[FaceData] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    parts: list[FaceData] = field(default_factory=list)
+    base: HardConstraint = FREE
+
+    def offer_parts(self, data: Sequence[FaceData]) -> None:
+        """Build in what can be built in of these values on parts of the boundary."""
+        kept = []
+        for datum in data:
+            rough = _roughness(datum, self.problem)
+            if not rough and not _finite_with_derivatives(datum.data, self.unknown, self.problem):
+                rough = "a derivative of the data that the equations need is not finite"
+            if rough:
+                self.notes.append(_note([datum], rough))
+            else:
+                kept.append(datum)
+        constraint, built, reasons = boundary_values(self.problem, kept)
+        outside = _outside(constraint.lift, self.unknown, self.problem) if built else ""
+        mismatch = max((_mismatch(datum, constraint.lift, self.problem) for datum in built), default=0.0)
+        if not mismatch <= TOLERANCE:
+            outside = f"the interpolant misses them by {mismatch:.2g} (relative)"
+        if outside:
+            self.notes.append(_note(built, outside))
+        else:
+            self.base, self.parts = constraint, built
+        self.notes += [_note([datum], reason) for datum, reason in reasons]
+
+    @property
+    def constraint(self) -> HardConstraint:
+        """The form that meets the data."""
+        return boolean_sum(self.hard, self.problem.coordinates, self.base)
 
     def offer(self, data: Sequence[FaceData]) -> None:
         """Build these data of one face in, if the conditions so far still hold with them."""
         trial = [*self.hard, *data]
-        names = ", ".join(datum.condition.name for datum in data)
         obstacle = self._obstacle(trial, data)
         if obstacle:
-            self.notes.append(f"condition {names!r} is met approximately, as a weighted residual: {obstacle}")
+            self.notes.append(_note(data, obstacle))
         else:
             self.hard = trial
 
@@ -98,13 +101,16 @@ class _Builder:
         rough = next((reason for datum in added if (reason := _roughness(datum, self.problem))), "")
         if rough:
             return rough
-        constraint = boolean_sum(trial, self.problem.coordinates)
-        if constraint.lift.count_ops() > MAX_OPERATIONS:
-            return f"the interpolant of the data would have {constraint.lift.count_ops()} operations"
-        mismatch = max((_mismatch(datum, constraint.lift, self.problem) for datum in trial), default=0.0)
+        constraint = boolean_sum(trial, self.problem.coordinates, self.base)
+        operations = 0 if self.parts else constraint.lift.count_ops()
+        if operations > MAX_OPERATIONS:
+            return f"the interpolant of the data would have {operations} operations"
+        data = [*trial, *self.parts]
+        mismatch = max((_mismatch(datum, constraint.lift, self.problem) for datum in data), default=0.0)
         if not mismatch <= TOLERANCE:
             return f"the data differ by {mismatch:.2g} (relative) where faces meet"
-        if not _finite_with_derivatives(constraint.lift, self.unknown, self.problem):
+        smooth = [datum.data for datum in added] if self.parts else [constraint.lift]
+        if not all(_finite_with_derivatives(each, self.unknown, self.problem) for each in smooth):
             return "a derivative of the data that the equations need is not finite"
         return _outside(constraint.lift, self.unknown, self.problem)
 
@@ -120,23 +126,34 @@ def derive_constraints(problem: Problem, mode: str = "auto") -> Constraints:
     for each in problem.fields:
         builder = _Builder(problem, each)
         if mode != "soft":
+            builder.offer_parts(_data_on_parts(problem, each))
             for data in _data_by_face(problem, each):
                 builder.offer(data)
-        built_in |= {datum.condition.name for datum in builder.hard}
+        hard = [*builder.hard, *builder.parts]
+        built_in |= {datum.condition.name for datum in hard}
         notes += builder.notes
-        constraint = boolean_sum(builder.hard, problem.coordinates)
-        constraints[each.name] = replace(constraint, lift=_into_range(constraint.lift, each, bool(builder.hard)))
+        constraint = builder.constraint
+        constraints[each.name] = replace(constraint, lift=_into_range(constraint.lift, each, bool(hard)))
     soft = tuple(condition for condition in problem.conditions if condition.name not in built_in)
     return Constraints(constraints, soft, tuple(notes))
 
 
-def boolean_sum(data: Sequence[FaceData], coordinates: Sequence[Coordinate]) -> HardConstraint:
-    """Return the lift and the distance of these data, axis after axis."""
-    lift, distance = sympy.S.Zero, sympy.S.One
+def _note(data: Sequence[FaceData], reason: str) -> str:
+    names = ", ".join(datum.condition.name for datum in data)
+    return f"condition {names!r} is met approximately, as a weighted residual: {reason}"
+
+
+def boolean_sum(
+    data: Sequence[FaceData], coordinates: Sequence[Coordinate], base: HardConstraint = FREE
+) -> HardConstraint:
+    """Return the lift and the distance of these data, axis after axis, on top of what is built in already."""
+    lift, distance = base.lift, base.distance
     for axis, coordinate in enumerate(coordinates):
         on_axis = [datum for datum in data if datum.face.axis == axis]
         if on_axis:
-            lift = sympy.expand(lift + _hermite_correction(on_axis, lift, coordinate), power_base=False)
+            lift = lift + _hermite_correction(on_axis, lift, coordinate)
+            if base == FREE:  # quotients of distances would grow beyond measure
+                lift = sympy.expand(lift, power_base=False)
             distance = distance * _axis_distance(on_axis, coordinate)
     return HardConstraint(lift, distance)
 
@@ -165,12 +182,18 @@ def _axis_distance(data: Sequence[FaceData], coordinate: Coordinate) -> sympy.Ex
     return xi**lower * (1 - xi) ** upper / (peak**lower * (1 - peak) ** upper)
 
 
+def _data_on_parts(problem: Problem, field_: Field) -> list[FaceData]:
+    """Return the values that are given for one field on whole parts of a domain's boundary."""
+    data = [prescribed(condition, field_, problem) for condition in problem.conditions]
+    return [d for d in data if d is not None and isinstance(d.condition.face, Part) and not d.condition.restrictions]
+
+
 def _data_by_face(problem: Problem, field_: Field) -> list[list[FaceData]]:
     """Return the data that faces give for one field: space first, then time; a value before its slope."""
     found: dict[tuple[int, str], list[FaceData]] = {}
     for condition in problem.conditions:
         datum = prescribed(condition, field_, problem)
-        if datum is not None and not condition.restrictions:
+        if datum is not None and not condition.restrictions and isinstance(condition.face, Face):
             found.setdefault((datum.face.axis, datum.face.side), []).append(datum)
     axes = sorted(found, key=lambda key: (key[0] == problem.time_axis, key))
     offers = []
@@ -185,17 +208,20 @@ def _data_by_face(problem: Problem, field_: Field) -> list[list[FaceData]]:
 
 def prescribed(condition: Condition, field_: Field, problem: Problem) -> FaceData | None:
     """Return what a condition of the form c·u = f(x) or c·∂u/∂axis = f(x), c constant, prescribes for a field."""
-    if len(condition.residual.partials) != 1 or not isinstance(condition.face, Face):
-        return None
     residual, axis = condition.residual, condition.face.axis
+    if len(residual.partials) != 1:
+        return None
     (partial,) = residual.partials
-    if partial.field != field_.name or partial.order > 1 or (partial.order == 1 and partial.orders[axis] != 1):
+    along = partial.order == 0 or (partial.order == 1 and axis is not None and partial.orders[axis] == 1)
+    if partial.field != field_.name or not along:
         return None
     placeholder = residual.placeholders[partial]
     factor = sympy.diff(residual.placed, placeholder)
     if factor.free_symbols or factor == 0:
         return None
-    data = (-residual.placed.subs(placeholder, 0) / factor).subs(problem.symbols[axis], condition.face.value)
+    data = -residual.placed.subs(placeholder, 0) / factor
+    if isinstance(condition.face, Face):
+        data = data.subs(problem.symbols[condition.face.axis], condition.face.value)
     return FaceData(condition, partial.order, data)
 
 
@@ -223,9 +249,13 @@ def _seam_jump(expression: sympy.Expr, coordinate: Coordinate, problem: Problem)
 
 def _mismatch(datum: FaceData, lift: sympy.Expr, problem: Problem) -> float:
     """Return how far the lift misses a datum, relative to the data's size (or to 1)."""
-    face = datum.face
-    on_face = sympy.diff(lift, problem.symbols[face.axis], datum.order).subs(problem.symbols[face.axis], face.value)
-    values = sampled([on_face - datum.data, datum.data], problem)
+    if isinstance(datum.condition.face, Part):
+        points = Place(problem, datum.condition).sobol(2**9, seed=0)
+        values = values_at([lift - datum.data, datum.data], problem, points)
+    else:
+        face = datum.face
+        on_face = sympy.diff(lift, problem.symbols[face.axis], datum.order).subs(problem.symbols[face.axis], face.value)
+        values = sampled([on_face - datum.data, datum.data], problem)
     return float(np.max(np.abs(values[0])) / max(1.0, float(np.max(np.abs(values[1])))))
 
 

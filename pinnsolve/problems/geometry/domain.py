@@ -71,7 +71,7 @@ class Domain:
     """
 
     region: Region
-    names: Mapping[str, Region]
+    names: Mapping[str, Region] = field(hash=False)
     axes: tuple[int, ...]
     symbols: tuple[sympy.Symbol, ...]
     text: str = ""
