@@ -269,6 +269,13 @@ class Problem:
         """Every partial derivative that an equation reads."""
         return tuple(sorted({partial for equation in self.equations for partial in equation.partials}))
 
+    @cached_property
+    def floating_fields(self) -> tuple[str, ...]:
+        """The fields of which only derivatives occur: a constant can be added to them."""
+        residuals = [*self.equations, *(condition.residual for condition in self.conditions)]
+        held = {partial.field for residual in residuals for partial in residual.partials if partial.order == 0}
+        return tuple(name for name in self.field_names if name not in held)
+
     @property
     def is_linear(self) -> bool:
         """Whether every equation is affine in the fields and their derivatives."""

@@ -18,6 +18,7 @@ import platformdirs
 from numpy.typing import NDArray
 
 from pinnsolve.problems import Problem
+from pinnsolve.references.bases import BoxChart
 from pinnsolve.references.chebyshev import ElementsChart
 from pinnsolve.references.fourier import FourierChart
 from pinnsolve.references.ode import TimeChart
@@ -30,6 +31,7 @@ _CHARTS: Mapping[str, Callable[..., Chart]] = {
     "solve_ivp": TimeChart,
     "fourier": FourierChart,
     "chebyshev": ElementsChart,
+    "collocation": BoxChart,
 }
 
 
@@ -62,11 +64,7 @@ def load(problem: Problem) -> ReferenceSolution | None:
 def save(problem: Problem, reference: ReferenceSolution) -> None:
     """Keep a reference that took time and came to an end; do nothing where that is not possible."""
     path, chart = cached_file(problem), reference.evaluate
-    if (
-        path is None
-        or reference.solver not in _CHARTS
-        or not isinstance(chart, TimeChart | FourierChart | ElementsChart)
-    ):
+    if path is None or not isinstance(chart, TimeChart | FourierChart | ElementsChart | BoxChart):
         return
     if reference.seconds < _LEAST_SECONDS or not np.isfinite(list(reference.errors.values())).all():
         return

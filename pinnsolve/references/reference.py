@@ -33,7 +33,7 @@ class ReferenceSolution:
     """The truth as well as it is known.
 
     Attributes:
-        solver: "exact", "file", "solve_ivp", "fourier" or "chebyshev".
+        solver: "exact", "file", "solve_ivp", "fourier", "chebyshev" or "collocation".
         errors: the reference's own relative L2 error by field; NaN where it is not known.
         seconds: what the computation took, also when it came from the cache.
         evaluate: points (N, d) to the values (N,) of each field that is known.
@@ -60,9 +60,9 @@ class ReferenceSolution:
 def check_points(problem: Problem) -> Points:
     """Return the uniform grid on which two resolutions are compared, shape (N, d).
 
-    2,001 points for one coordinate, 201 x 101 for two; ends included.
+    2,001 points for one coordinate, 201 x 101 for two, 31 x 31 x 21 for three; ends included.
     """
-    counts = {1: (2001,), 2: (201, 101)}[len(problem.coordinates)]
+    counts = {1: (2001,), 2: (201, 101), 3: (31, 31, 21)}[len(problem.coordinates)]
     axes = [np.linspace(c.lower, c.upper, n) for c, n in zip(problem.coordinates, counts, strict=True)]
     return np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1)
 

@@ -22,7 +22,12 @@ class Attempt:
 
 
 def refined(
-    problem: Problem, solver: str, attempts: Iterable[Attempt], tolerance: float, budget: float
+    problem: Problem,
+    solver: str,
+    attempts: Iterable[Attempt],
+    tolerance: float,
+    budget: float,
+    settled: float = math.inf,
 ) -> ReferenceSolution:
     """Return the finest solution, with the difference from the one before as its error.
 
@@ -33,6 +38,8 @@ def refined(
         attempts: solutions of rising resolution, computed as they are drawn.
         tolerance: relative L2 difference on `check_points` that is enough.
         budget: seconds; an attempt is not begun once they are used.
+        settled: difference below which one that no longer falls is rounding; above it the resolution is too low
+            to tell anything.
     """
     started = time.perf_counter()
     points = check_points(problem)
@@ -42,7 +49,7 @@ def refined(
         if attempt.chart is not None:
             fine = attempt.chart(points)
             difference = dict.fromkeys(fine, math.nan) if values is None else relative_differences(fine, values)
-            if largest(difference) > 0.5 * largest(errors):
+            if 0.5 * largest(errors) < largest(difference) < settled:
                 break  # roundoff: finer is no better
             best, values, errors = attempt.chart, fine, difference
         if largest(errors) <= tolerance or time.perf_counter() - started > budget:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pinnsolve.problems import Problem
-from pinnsolve.references import cache, chebyshev, exact, fourier, ode, tabulated
+from pinnsolve.references import boxes, cache, chebyshev, exact, fourier, ode, tabulated
 from pinnsolve.references.reference import ReferenceSolution
 from pinnsolve.references.refinement import largest
 
@@ -26,11 +26,13 @@ GIVEN = (
 )
 
 # In the order in which they are tried: elements are faster where they resolve the solution, Fourier series
-# go further where rough or chaotic periodic solutions need many modes.
+# go further where rough or chaotic periodic solutions need many modes; collocation on the whole box at once takes
+# what is no initial value problem.
 COMPUTED = (
     ReferenceSolver("solve_ivp", ode.applies, ode.solve),
     ReferenceSolver("chebyshev", chebyshev.applies, chebyshev.solve),
     ReferenceSolver("fourier", fourier.applies, fourier.solve),
+    ReferenceSolver("collocation", boxes.applies, boxes.solve),
 )
 
 GOOD_ENOUGH = 1e-9
