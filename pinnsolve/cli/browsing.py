@@ -75,11 +75,11 @@ def _show_section(title: str, lines: Sequence[str]) -> None:
 
 def check_command(names: Sequence[str], folder: Path | None, options: dict[str, Any], json: bool) -> None:
     """Check problems, with the settings that these options name; exit 6 if one has an error."""
-    targets = list(names) or [path.stem for path in problem_files(folder)]
-    results = {}
-    for name in targets:
-        problem = load_problem(name, folder)
-        results[problem.name] = _findings(problem, options)
+    if names:
+        problems = [load_problem(name, folder) for name in names]
+        results = {problem.name: _findings(problem, options) for problem in problems}
+    else:
+        results = {path.stem: _file_findings(path, options) for path in problem_files(folder)}
     if json:
         say(
             json_text.dumps({name: [asdict(finding) for finding in found] for name, found in results.items()}, indent=1)
@@ -89,6 +89,16 @@ def check_command(names: Sequence[str], folder: Path | None, options: dict[str, 
     failed = [name for name, found in results.items() if any(finding.level == "error" for finding in found)]
     if failed:
         raise RequirementError(f"check failed for {', '.join(failed)}")
+
+
+def _file_findings(path: Path, options: dict[str, Any]) -> list[Any]:
+    """Return what is found in one file of a folder; one that cannot be read is a finding too."""
+    from pinnsolve.problems.finding import Finding
+
+    try:
+        return _findings(load_problem(path), options)
+    except ProblemError as error:
+        return [Finding("error", error.key or "file", str(error), error.remedy or "correct the file")]
 
 
 def _findings(problem: Problem, options: dict[str, Any]) -> list[Any]:

@@ -1,0 +1,18 @@
+"""What a check finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong (error) or may be (warning), and what to do about it."""
+
+    level: Level
+    key: str
+    message: str
+    remedy: str

@@ -1,0 +1,166 @@
+"""What `check` finds before training: each fault planted into a problem that is right."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from pinnsolve.errors import RequirementError
+from pinnsolve.problems.lint import lint
+from pinnsolve.problems.lint_scales import field_sizes
+
+HEAT = """
+title = "heat"
+[coordinates]
+x = [0, 2]
+t = [0, 1]
+[constants]
+k = 0.25
+[equations]
+heat = "u_t = k*u_xx"
+[[conditions]]
+where = "t = 0"
+equation = "u = sin(pi*x)"
+[[conditions]]
+where = "x = 0"
+equation = "u = 0"
+[[conditions]]
+where = "x = 2"
+equation = "u = 0"
+[reference]
+exact = { u = "exp(-k*pi**2*t)*sin(pi*x)" }
+"""
+
+FLOW = """
+title = "flow"
+fields = ["u", "v", "p"]
+[coordinates]
+x = [0, 1]
+y = [0, 1]
+[equations]
+mx = "u*u_x + v*u_y + p_x = laplacian(u)"
+my = "u*v_x + v*v_y + p_y = laplacian(v)"
+mass = "u_x + v_y = 0"
+[[conditions]]
+where = "boundary"
+equation = "u = 1"
+[[conditions]]
+where = "boundary"
+equation = "v = 0"
+"""
+
+
+def found_in(problem, level=None):
+    return [(f.key, f.message, f.remedy) for f in lint(problem) if level in (None, f.level)]
+
+
+def planted(problem_from, text, old, new):
+    assert old in text
+    return problem_from(text.replace(old, new, 1))
+
+
+def test_nothing_is_found_where_nothing_is_wrong(problem_from):
+    assert found_in(problem_from(HEAT)) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message", "remedy"),
+    [
+        ('where = "x = 2"', 'where = "x = 0"\nname = "again"', "all 2 conditions on u in x stand on one side", "x = 2"),
+        ('[[conditions]]\nwhere = "x = 2"\nequation = "u = 0"\n', "", "order 2 in x; there are 1", "at x = 2"),
+        ('[[conditions]]\nwhere = "t = 0"\nequation = "u = sin(pi*x)"\n', "", "order 1 in t; there are 0", "at t = 0"),
+        ('where = "x = 2"', 'where = "x = 2 and t < 0.4"', "60% of the face x = 2 has no condition", "x = 2 and"),
+        ("u_t = k*u_xx", "u_t = -k*u_xx", "leaves a residual of 2 of the largest", "check signs"),
+        ("-k*pi**2*t", "k*pi**2*t", "leaves a residual of", "check signs"),
+        ("k = 0.25", "k = 0.25\nc = 3", "'c' is used nowhere", "remove it"),
+        ("t = [0, 1]", "t = [0, 1]\ny = [0, 1]", "every y is a problem of its own", "missing term"),
+        ("k = 0.25", "k = 2e-5", "terms -u_xx/50000 ~ 5.0e-06 and u_t ~ 1.0e+00 differ by 2e+05", "5.0e-06 for -u_xx"),
+    ],
+    ids=["one side", "missing side", "no start", "part", "sign", "exact sign", "constant", "coordinate", "scales"],
+)
+def test_a_planted_fault_is_found_with_its_remedy(problem_from, old, new, message, remedy):
+    found = found_in(planted(problem_from, HEAT, old, new))
+    matching = [f for f in found if message in f[1]]
+    assert matching, found
+    assert remedy in matching[0][2]
+
+
+def without_reference(text):
+    return text.split("[reference]")[0]
+
+
+def test_a_conflict_at_a_corner_is_an_error_that_tells_both_values(problem_from):
+    problem = planted(problem_from, without_reference(HEAT), 'where = "x = 2"\nequation = "u = 0"', CORNER)
+    ((key, message, remedy),) = found_in(problem, "error")
+    assert key == "conditions"
+    assert re.search(r"u has two values at x = 2, t = 0: -?[\d.e-]+ by 'u = sin\(pi\*x\).*', 1 by 'u = 1", message)
+    assert '"discontinuous"' in remedy
+
+
+CORNER = 'where = "x = 2"\nequation = "u = 1"'
+
+
+def test_a_jump_that_is_meant_is_a_warning(problem_from):
+    text = without_reference(HEAT).replace('where = "x = 2"\nequation = "u = 0"', CORNER)
+    problem = problem_from(text.replace("[coordinates]", 'tags = ["discontinuous"]\n[coordinates]', 1))
+    assert found_in(problem, "error") == []
+    assert len(found_in(problem, "warning")) == 1
+
+
+def test_two_values_on_one_face_are_an_error(problem_from):
+    problem = planted(problem_from, without_reference(HEAT), 'where = "x = 2"\nequation = "u = 0"', TWICE)
+    assert any("two values at x = 2" in message for _, message, _ in found_in(problem, "error"))
+
+
+TWICE = CORNER + '\n[[conditions]]\nwhere = "x = 2"\nequation = "2*u = t"'
+
+
+def test_conditions_on_disjoint_parts_of_a_face_do_not_conflict(problem_from):
+    early, late = 'where = "x = 2 and t < 0.5"\nequation = "u = 0"', 'where = "x = 2 and t > 0.5"\nequation = "u = 1"'
+    parts = f"{early}\n[[conditions]]\n{late}"
+    problem = planted(problem_from, without_reference(HEAT), 'where = "x = 2"\nequation = "u = 0"', parts)
+    assert found_in(problem) == []
+
+
+def test_slopes_do_not_conflict_with_values(problem_from):
+    slope = 'where = "x = 2"\nequation = "u_x = 5"'
+    problem = planted(problem_from, without_reference(HEAT), 'where = "x = 2"\nequation = "u = 0"', slope)
+    assert found_in(problem) == []
+
+
+def test_a_pressure_is_known_up_to_a_constant_and_needs_no_condition(problem_from):
+    problem = problem_from(FLOW)
+    assert problem.floating_fields == ("p",)
+    assert [message for _, message, _ in found_in(problem)] == [
+        "only derivatives of p occur: it is known up to a constant"
+    ]
+
+
+def test_a_side_of_a_system_without_a_condition_is_told(problem_from):
+    problem = planted(
+        problem_from, FLOW, 'where = "boundary"\nequation = "v = 0"', 'where = "x = 0"\nequation = "v = 0"'
+    )
+    messages = [message for _, message, _ in found_in(problem)]
+    assert "v has derivatives of order 2 in x; there are 1 conditions" in messages
+    assert "v has derivatives of order 2 in y; there are 0 conditions" in messages
+
+
+def test_sizes_of_fields_come_from_their_data(problem_from):
+    assert field_sizes(problem_from(FLOW)) == {"u": 1.0, "v": 1.0, "p": 1.0}
+    text = without_reference(HEAT).replace("sin(pi*x)", "-300*x*(2 - x)")
+    assert field_sizes(problem_from(text))["u"] == pytest.approx(300, rel=0.01)
+
+
+def test_check_without_a_name_checks_the_whole_folder(tmp_path, capsys):
+    from pinnsolve.cli.browsing import check_command
+
+    (tmp_path / "good.toml").write_text(HEAT)
+    (tmp_path / "misspelt.toml").write_text(HEAT.replace("k*u_xx", "kk*u_xx"))
+    (tmp_path / "missing.toml").write_text(HEAT.replace('where = "x = 2"', 'where = "x = 0"\nname = "again"'))
+    with pytest.raises(RequirementError, match="check failed for misspelt"):
+        check_command([], tmp_path, {}, json=False)
+    printed = capsys.readouterr().out
+    assert "good: ok" in printed
+    assert "missing: ok, 1 warnings" in printed
+    assert "unknown name 'kk'; did you mean 'k'" in printed
