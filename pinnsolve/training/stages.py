@@ -33,6 +33,7 @@ SOLVES = 3  # of one wide layer, each on fresh points that follow the last resid
 FIRST_WIDTH, LAST_WIDTH = 400, 3200
 HELPFUL_WIDTH = 1600  # narrower layers may gain nothing over the trained one, and wider ones much
 SCALES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of random features, per half length of the domain
+SMALL_SCALES = (0.25, 0.5)  # of a coordinate along which the solution hardly turns
 RESOLVED = 1e-4  # a held-out objective below this tells good scales from bad ones
 NEIGHBOUR_WIDTH = 800  # up to this width scales are refined coordinate by coordinate
 
@@ -151,8 +152,9 @@ class RandomFeatureStage(_Stateless):
     def _trials(self, width: int) -> Iterator[_Trial]:
         """Yield what to try at one width.
 
-        First all scales; while nothing resolves the solution, larger and smaller scales than the best as
-        long as that helps; then the best, and its neighbours while solves are cheap.
+        First all scales, the same for every coordinate; while nothing resolves the solution, larger and smaller
+        scales than the best as long as that helps, and, while solves are cheap, all scales for each coordinate
+        by itself; once something resolves it, the best and its neighbours.
         """
         if width == FIRST_WIDTH:
             for name in self.activations:
@@ -164,6 +166,8 @@ class RandomFeatureStage(_Stateless):
             yield from self._climb()
         else:
             yield _Trial(self._best.activation, self._best.scales)
+        if width <= NEIGHBOUR_WIDTH and self._best.held_out > RESOLVED:
+            yield from self._sweeps()
         if width <= NEIGHBOUR_WIDTH or 2 * width > LAST_WIDTH:
             yield from self._neighbours()
 
@@ -179,6 +183,14 @@ class RandomFeatureStage(_Stateless):
                 yield trial
                 if trial is not self._best:
                     break
+
+    def _sweeps(self) -> Iterator[_Trial]:
+        """Yield the best trial with one coordinate's scale replaced by every other, one coordinate after another."""
+        for axis in range(len(self.groups) if len(self.groups) > 1 else 0):
+            for scale in (*SMALL_SCALES, *SCALES):
+                start = self._best
+                if scale != start.scales[axis]:
+                    yield _Trial(start.activation, (*start.scales[:axis], scale, *start.scales[axis + 1 :]))
 
     def _neighbours(self) -> Iterator[_Trial]:
         """Yield the best trial with one coordinate's scale changed, following each change that helps."""
