@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from shutil import which
 from types import SimpleNamespace
 
 import numpy as np
@@ -472,6 +473,19 @@ def test_captured_steps_are_the_eager_ones_bit_for_bit(problem_from, name):
             optimizer.step(_points(objective, seed=number), number)
         ends.append(_vector(ansatz))
     assert torch.equal(*ends)
+
+
+@pytest.mark.skipif(which("c++") is None, reason="no C++ compiler")
+def test_a_compiled_run_takes_the_steps_of_an_eager_one(problem_from):
+    ends = []
+    for compiled in (False, True):
+        options = {"training__optimizer": "adam", "training__steps": 10, "training__compiled": compiled}
+        session = _session(problem_from(BURGERS), **options)
+        assert list(session.train())[-1].training.step == 10
+        ends.append(_vector(session.training.ansatz))
+    assert torch.allclose(*ends, rtol=1e-9, atol=1e-12)  # kernels sum in another order
+    with pytest.raises(SettingsError, match="adam, lbfgs, soap, ssbroyden; this run takes lm"):
+        _session(problem_from(BURGERS), training__compiled=True)
 
 
 def test_replayed_steps_are_read_only_when_they_are_recorded(problem_from, monkeypatch):

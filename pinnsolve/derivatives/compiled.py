@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -52,24 +51,3 @@ def _recorded(function: Evaluation) -> Evaluation:
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
-@dataclass
-class Compiler:
-    """Compiles functions; one that cannot be compiled is returned as it is, and `faults` says why.
-
-    Attributes:
-        backend: of torch.compile.
-        faults: one sentence for each function that was not compiled.
-    """
-
-    backend: str | Callable = "inductor"
-    faults: list[str] = field(default_factory=list)
-
-    def __call__(self, function: Evaluation) -> Evaluation:
-        """Return the compiled function, or the function itself."""
-        try:
-            return compiled(function, self.backend)
-        except ResourceError as fault:
-            self.faults.append(str(fault))
-            return function

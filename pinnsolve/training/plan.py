@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import torch
 from torch import Generator
 
+from pinnsolve.derivatives.compiled import compiled
 from pinnsolve.errors import SettingsError
 from pinnsolve.networks import Ansatz
 from pinnsolve.problems import Problem
@@ -27,6 +28,7 @@ from pinnsolve.training.stages import CyclingStage, GradientStage, RandomFeature
 LM_PARAMETERS = {"cpu": 1_500, "cuda": 10_000}
 SKETCHED_PARAMETERS = 100_000  # measured up to here
 DENSE_PARAMETERS = 20_000  # of ssbroyden: its matrix takes 3.2 GB
+COMPILED = ("adam", "lbfgs", "soap", "ssbroyden")  # those that evaluate one loss and its gradient, step after step
 _NEEDS_EXACT = "float64 and derivatives = taylor, fd or coupled"
 FEATURE_SHARE = 0.5  # of the budget, for random features before anything is trained
 
@@ -63,6 +65,8 @@ def make_plan(
     exact = layerwise and double
 
     def gradient(name: str) -> GradientStage:
+        if settings.compiled and name not in COMPILED:
+            raise SettingsError(f"training.compiled serves the optimizers {', '.join(COMPILED)}; this run takes {name}")
         return GradientStage(lambda: _optimizer(name, objective, ansatz, settings, layerwise, seed), name=name)
 
     def features(until: float) -> RandomFeatureStage:
@@ -133,9 +137,10 @@ def _refuse_impossible(name: str, size: int, layerwise: bool, double: bool) -> N
 def _optimizer(
     name: str, objective: Objective, ansatz: Ansatz, settings: TrainingSettings, layerwise: bool, seed: int
 ) -> Optimizer:
+    capture = compiled if settings.compiled else None
     makers: dict[str, Callable[[], Optimizer]] = {
         "lm": lambda: LevenbergMarquardt(objective, ansatz, layerwise=layerwise),
         "sketched": lambda: SketchedGaussNewton(objective, ansatz, Generator().manual_seed(seed)),
-        "ssbroyden": lambda: SelfScaledBroyden(objective, ansatz),
+        "ssbroyden": lambda: SelfScaledBroyden(objective, ansatz, capture=capture),
     }
-    return makers.get(name, lambda: FirstOrder(name, objective, ansatz, settings.learning_rate))()
+    return makers.get(name, lambda: FirstOrder(name, objective, ansatz, settings.learning_rate, capture=capture))()

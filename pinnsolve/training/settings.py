@@ -35,6 +35,8 @@ class TrainingSettings(BaseModel):
         causal: how much later times wait for earlier ones, w = exp(-causal · share of the residual before t);
             "auto" is 1 for nonlinear problems in space and time, else 0.
         learning_rate: of Adam and SOAP; None for 1e-3 of Adam, 3e-3 of SOAP.
+        compiled: fuse the loss and its gradient into a few kernels by torch.compile, for first-order and quasi-Newton
+            optimizers; needs a C++ compiler (or CUDA), takes half a minute, and pays from thousands of steps on.
         windows: equal windows of time that are solved one after the other, each from the end of the one before;
             "auto": all of time at once, and in windows if that makes no headway.
     """
@@ -50,6 +52,7 @@ class TrainingSettings(BaseModel):
     balance: Annotated[float, Field(gt=0)] | Literal["auto", "gradient-norm", "ntk"] = "auto"
     causal: Annotated[float, Field(ge=0, le=1e3)] | Literal["auto"] = "auto"
     learning_rate: Annotated[float, Field(gt=0)] | None = None
+    compiled: bool = False
     windows: Annotated[int | Literal["auto"], BeforeValidator(_checked_windows)] = "auto"
 
     @property
