@@ -142,6 +142,63 @@ def solve(
 
 
 @app.command()
+def compare(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Names or paths, separated by spaces or commas.", metavar="PROBLEM...")
+    ] = None,
+    activation: Annotated[str | None, typer.Option(help="Comma list, as all of these.")] = None,
+    optimizer: Annotated[str | None, typer.Option()] = None,
+    engine: Annotated[str | None, typer.Option()] = None,
+    formulation: Annotated[str | None, typer.Option()] = None,
+    derivatives: Annotated[str | None, typer.Option()] = None,
+    constraints: Annotated[str | None, typer.Option()] = None,
+    width: Annotated[str | None, typer.Option()] = None,
+    depth: Annotated[str | None, typer.Option()] = None,
+    points: Annotated[str | None, typer.Option()] = None,
+    steps: Annotated[str | None, typer.Option()] = None,
+    time_limit: Annotated[str | None, typer.Option(help="Seconds of training of each run.")] = None,
+    precision: Annotated[str | None, typer.Option()] = None,
+    device: Annotated[str | None, typer.Option()] = None,
+    seed: Annotated[str | None, typer.Option()] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds, from 0.")] = None,
+    grid: Annotated[list[str] | None, typer.Option("--grid", help="Any setting, key=a,b,c; repeatable.")] = None,
+    assignments: Annotated[list[str] | None, typer.Option("--set", help="A setting of all runs, key=value.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file of a grid.")] = None,
+    preset: Annotated[str | None, typer.Option(help="activations, engines, optimizers.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Worker processes; one per core or GPU.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, tcp://...")] = None,
+    target: Annotated[float | None, typer.Option(help="Error to which seconds are counted.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the grid and how long it takes at most.")] = False,
+    problems: Folder = None,
+    output: Outputs = Path("outputs"),
+    name: Annotated[str | None, typer.Option(help="Name of the comparison; an existing one is gone on with.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare settings, engines and seeds over problems: a grid of runs, with statistics."""
+    from pinnsolve.cli.comparing import CompareRequest, Output, Place, compare_command
+
+    options = {
+        "activation": activation,
+        "optimizer": optimizer,
+        "engine": engine,
+        "formulation": formulation,
+        "derivatives": derivatives,
+        "constraints": constraints,
+        "width": width,
+        "depth": depth,
+        "points": points,
+        "steps": steps,
+        "time_limit": time_limit,
+        "precision": precision,
+        "device": device,
+        "seed": seed,
+    }
+    request = CompareRequest(names or [], options, seeds, grid or [], assignments or [], config, preset, problems)
+    compare_command(request, Place(jobs, scheduler), Output(output, name, target, json, quiet or json, dry_run))
+
+
+@app.command()
 def resume(
     run: Run,
     steps: Annotated[int | None, typer.Option(help="Largest number of steps, counted from the start.")] = None,

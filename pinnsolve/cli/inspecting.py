@@ -115,11 +115,14 @@ def _audit_row(row: dict[str, Any]) -> tuple[object, ...]:
 
 
 def report_command(run: str, outputs: Path) -> None:
-    """Draw the figures and the page of a run anew."""
-    from pinnsolve.report import build_report
-    from pinnsolve.runs import RunFolder, recording
+    """Draw the figures and the page of a run, or of a comparison, anew."""
+    from pinnsolve.report import build_comparison_report, build_report
+    from pinnsolve.runs import ComparisonFolder, RunFolder, recording
 
-    say(f"report: {build_report(RunFolder.open(recording.run_path(run, outputs)))}")
+    path = recording.run_path(run, outputs)
+    is_comparison = ComparisonFolder.is_at(path)
+    page = build_comparison_report(ComparisonFolder(path)) if is_comparison else build_report(RunFolder.open(path))
+    say(f"report: {page}")
 
 
 def predict_command(request: PredictRequest) -> None:

@@ -50,9 +50,18 @@ def load_problem(name: str | Path, folder: str | Path | None = None) -> Problem:
     """
     from pinnsolve.problems.loading import load_problem_file
 
+    return load_problem_file(problem_path(name, folder))
+
+
+def problem_path(name: str | Path, folder: str | Path | None = None) -> Path:
+    """Return the file of the problem of this name, or the path itself if it ends in `.toml`.
+
+    Raises:
+        InputError: the name is unknown.
+    """
     if str(name).endswith(".toml"):
-        return load_problem_file(Path(name))
+        return Path(name)
     known = {path.stem: path for path in problem_files(folder)}
     if not _NAME.fullmatch(str(name)) or name not in known:
         raise InputError(unknown_name("problem", str(name).encode("unicode_escape").decode(), known))
-    return load_problem_file(known[str(name)])
+    return known[str(name)]

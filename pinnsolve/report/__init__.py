@@ -1,5 +1,7 @@
-"""Figures, tables and the page of one run, drawn from its saved numbers alone."""
+"""Figures, tables and pages of runs and comparisons, drawn from saved numbers alone."""
 
+from pinnsolve.report.comparison_page import build_comparison_report
+from pinnsolve.report.comparison_tables import comparison_tables
 from pinnsolve.report.page import build_report
 from pinnsolve.report.tables import (
     Table,
@@ -16,7 +18,9 @@ __all__ = [
     "accuracy_table",
     "audit_summary_table",
     "audit_table",
+    "build_comparison_report",
     "build_report",
+    "comparison_tables",
     "plain",
     "residual_table",
     "settings_table",

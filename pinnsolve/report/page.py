@@ -38,16 +38,17 @@ def build_report(folder: RunFolder) -> Path:
     metrics = folder.metrics()
     figures = [_figure(name, svg) for name, svg in draw_figures(folder).items()]
     try:
-        html = _render(_content(folder, metrics), figures)
+        html = environment().get_template("run.html").render(**_content(folder, metrics), figures=figures)
     except (AttributeError, TypeError, ValueError, KeyError) as error:
         raise RunFolderError(f"{folder.path}/metrics.json: the values have the wrong types ({error})") from error
     return folder.write_page(html)
 
 
-def _render(content: Mapping[str, Any], figures: list[dict[str, str]]) -> str:
+def environment() -> Any:
+    """Return the Jinja2 environment of all pages: everything is escaped, nothing may be undefined."""
     import jinja2
 
-    environment = jinja2.Environment(
+    return jinja2.Environment(
         loader=jinja2.PackageLoader("pinnsolve.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -55,7 +56,6 @@ def _render(content: Mapping[str, Any], figures: list[dict[str, str]]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("run.html").render(**content, figures=figures)
 
 
 def _finalized(value: Any) -> Any:

@@ -61,7 +61,7 @@ class RunFolder:
             ResourceError: the disk cannot be written.
         """
         name = _default_name() if run_name is None else run_name
-        path = Path(outputs) / _checked("problem", problem_name) / _checked("run", name)
+        path = Path(outputs) / checked_name("problem", problem_name) / checked_name("run", name)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:
@@ -278,7 +278,12 @@ def _existing(path: Path) -> Path:
     raise RunFolderError(f"{str(path)[:200]!r} is not a run folder; runs are in outputs/<problem>/<run>")
 
 
-def _checked(kind: str, name: str) -> str:
+def checked_name(kind: str, name: str) -> str:
+    """Return a name that can be that of a folder.
+
+    Raises:
+        InputError: it cannot.
+    """
     if not _NAME.fullmatch(name) or len(name.encode()) > 200 or name.endswith((".", " ")):
         shown = name if len(name) <= 60 else name[:57] + "..."
         raise InputError(
