@@ -115,4 +115,5 @@ def _inner_points(problem: Problem, steps: Sequence[float]) -> NDArray[np.float6
     """Return scattered points so far from the ends that stencils are central, if the steps leave such points."""
     lower, upper = problem.box
     margin = np.minimum(_REACH * np.asarray(steps), 0.25 * (upper - lower))
-    return lower + margin + (1 - 2 * margin / (upper - lower)) * (scattered_points(problem, _POINTS) - lower)
+    points = lower + margin + (1 - 2 * margin / (upper - lower)) * (scattered_points(problem, _POINTS) - lower)
+    return points[problem.contains(points)]
