@@ -362,6 +362,11 @@ def test_maps_hold_every_derivative_at_its_points():
     error, size = report.maps["error_u_xx"], report.maps["value_u_xx"]
     assert best.fd_vs_ad == pytest.approx(np.sqrt(np.mean(error**2) / np.mean(size**2)))
     assert best.kink_fraction == report.maps["kinked_u_xx"].mean()
+    rows = [row for row in report.rows if row.term == "u_xx" and row.step == report.maps["coarse_step_u_xx"]]
+    error = report.maps["coarse_error_u_xx"]
+    assert [row.fd_vs_ad for row in rows] == [pytest.approx(np.sqrt(np.mean(error**2) / np.mean(size**2)))]
+    assert rows[0].kink_fraction == report.maps["coarse_kinked_u_xx"].mean() > best.kink_fraction
+    assert 0.006 < rows[0].step / 2 < 0.016  # the step of the ladder next to 1/100 of the interval's length
 
 
 # --- gates ----------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from pinnsolve.audit.kinks import recorded_signs
 from pinnsolve.problems import Partial
 
 SCHEME = "central2"  # the stencil that users know
+COARSE = 0.01  # of a coordinate's unit: a step that users choose, large enough for kinks and truncation to show
 _GRID = 257
 _ROWS = 8  # of the grid at once: signs of all units are held
 
@@ -23,9 +24,9 @@ _ROWS = 8  # of the grid at once: signs of all units are held
 def maps(models: Sequence[Model], curves: Sequence[VCurve], names: Mapping[Partial, str]) -> dict[str, NDArray[Any]]:
     """Return arrays by name.
 
-    points (N, d): where derivatives were audited. For every derivative in float64, by central2 at its best step
-    and at the largest step at which a kink can be told from truncation (the same): error_NAME (N,), D_FD f - D_AD f;
-    kinked_NAME (N,), whether the stencil lies across a kink; value_NAME (N,), D_AD f; network_NAME (N,), D_AD f - D u*.
+    points (N, d): where derivatives were audited. For every derivative in float64, by central2 at its best step:
+    error_NAME (N,), D_FD f - D_AD f; kinked_NAME (N,), whether the stencil lies across a kink; value_NAME (N,), D_AD f;
+    network_NAME (N,), D_AD f - D u*. Likewise coarse_error_NAME and coarse_kinked_NAME at a step coarse_step_NAME ().
     In one and two dimensions, for activations with kinks: kinks, true at the nodes of a regular grid of the box
     next to which a pre-activation changes its sign.
     """
@@ -35,6 +36,10 @@ def maps(models: Sequence[Model], curves: Sequence[VCurve], names: Mapping[Parti
             name, baseline = names[curve.baseline.partial], curve.baseline
             found[f"error_{name}"] = curve.differences[curve.best]
             found[f"kinked_{name}"] = curve.kinked[curve.best]
+            coarse = int(np.abs(np.log(curve.relative_steps / COARSE)).argmin())
+            found[f"coarse_error_{name}"] = curve.differences[coarse]
+            found[f"coarse_kinked_{name}"] = curve.kinked[coarse]
+            found[f"coarse_step_{name}"] = np.array(curve.steps[coarse])
             found[f"value_{name}"] = baseline.values
             if baseline.exact is not None:
                 found[f"network_{name}"] = baseline.values - baseline.exact

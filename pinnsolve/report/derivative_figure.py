@@ -1,82 +1,70 @@
-"""V-curves: the error of finite differences against the step."""
+"""V-curves, the error of finite differences against the step, and what share of it the leading term explains."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from pinnsolve.report.style import (
-    TEXT_WIDTH,
-    Array,
-    label,
-    log_limits,
-    new_figure,
-    nothing,
-    positive,
-    scheme_look,
-    symbol,
-)
+from pinnsolve.report.derivative_panels import Panels, Row, column, curves, dash, scheme_handles
+from pinnsolve.report.style import log_limits, nothing, positive, scheme_look
 
-Row = Mapping[str, Any]
 _TOP = 1e2  # relative errors above this are rounding noise; the panel ends there
-_DASHES: dict[str, Literal["-", "--"]] = {"float64": "-", "float32": "--"}
 _WIDTHS = {"forward": 3.2}  # its errors are those of the backward difference, which would hide it
+_RATIOS = (-0.25, 2.25)  # of error to leading term, as far as they are shown
+_PLATEAU = (0.9, 1.1)
 
 
-def v_curves_figure(rows: Sequence[Row]) -> Figure:
+def v_curves_figure(rows: Sequence[Row], findings: Sequence[Row] = ()) -> Figure:
     """Return one panel for each derivative: relative RMS error against the step h, both logarithmic.
 
     The left branch of each curve is rounding (ε/h^d), the right branch truncation (h^p).
+
+    Args:
+        rows: of derivatives.csv.
+        findings: of metrics.json, for the error of automatic differentiation in each precision.
     """
-    terms = list(dict.fromkeys(str(row["term"]) for row in rows))
-    across = min(len(terms), 3)
-    down = -(-len(terms) // across)
-    columns = 5 if across > 1 else 2  # of the legend
-    figure = new_figure(TEXT_WIDTH if across > 1 else 4.5, 2.6 * down + 1.8 / columns + 0.4)
-    panels = figure.subplots(down, across, squeeze=False)
-    for axes, term in zip(panels.ravel(), terms, strict=False):
-        _panel(axes, term, [row for row in rows if row["term"] == term])
-    for axes in panels.ravel()[len(terms) :]:
-        axes.set_visible(False)
-    for axes in panels[:, 0]:
-        axes.set_ylabel("relative error of FD")
-    for column in range(across):  # the lowest panel that is there
-        panels.ravel()[max(range(column, len(terms), across))].set_xlabel("step $h$")
-    _legend(figure, rows, columns)
-    return figure
+    panels = Panels.of(str(row["term"]) for row in rows)
+    for term, axes in panels.by_term.items():
+        own = [row for row in findings if row.get("term") == term]
+        _v_curves(axes, curves(rows, term), [row for row in rows if row["term"] == term], own)
+    panels.label_axes("step $h$", "relative error of FD")
+    panels.legend(_handles(rows, findings))
+    return panels.figure
 
 
-def _panel(axes: Axes, term: str, rows: Sequence[Row]) -> None:
-    axes.set_title(symbol(term))
-    errors = _column(rows, "fd_vs_ad")
-    limits = log_limits(np.minimum(errors, _TOP), decades=18)
-    if limits is None or not np.any(np.isfinite(positive(_column(rows, "step")))):
+def _v_curves(
+    axes: Axes, found: dict[tuple[str, str], list[Row]], rows: Sequence[Row], findings: Sequence[Row]
+) -> None:
+    limits = log_limits(np.minimum(column(rows, "fd_vs_ad"), _TOP), decades=18)
+    if limits is None or not np.any(np.isfinite(positive(column(rows, "step")))):
         nothing(axes, "no error above zero")
         return
     axes.set(xscale="log", yscale="log")
-    for scheme, dtype in dict.fromkeys((str(row["scheme"]), str(row["dtype"])) for row in rows):
-        curve = [row for row in rows if row["scheme"] == scheme and row["dtype"] == dtype]
-        _curve(axes, scheme, dtype, sorted(curve, key=lambda row: float(row["step"])))
-    network = _column([row for row in rows if row["dtype"] == "float64"], "ad_vs_exact")
-    network = network[np.isfinite(network) & (network > 0)]
-    if network.size:
-        axes.axhline(float(np.median(network)), color="black", linewidth=1.0, linestyle="-.")
-        limits = min(limits[0], float(np.median(network))), max(limits[1], float(np.median(network)))
+    for (scheme, dtype), curve in found.items():
+        _v_curve(axes, scheme, dtype, curve)
+    network = _median([row for row in rows if row["dtype"] == "float64"], "ad_vs_exact")
+    if network is not None:
+        axes.axhline(network, color="black", linewidth=1.0, linestyle="-.")
+        limits = min(limits[0], network), max(limits[1], network)
+    for dtype in dict.fromkeys(str(row.get("dtype")) for row in findings):
+        floor = _median([row for row in findings if row.get("dtype") == dtype], "ad_error")
+        if floor is not None and floor > limits[0] / 30:
+            axes.axhline(floor, color="#999999", linewidth=0.8, linestyle=dash(dtype), zorder=1)
+            limits = min(limits[0], floor), limits[1]
     axes.set_ylim(limits[0] / 3, limits[1] * 3)
     axes.grid(True)
 
 
-def _curve(axes: Axes, scheme: str, dtype: str, rows: Sequence[Row]) -> None:
+def _v_curve(axes: Axes, scheme: str, dtype: str, rows: Sequence[Row]) -> None:
     color, marker = scheme_look(scheme)
-    steps, errors = positive(_column(rows, "step")), positive(_column(rows, "fd_vs_ad"))
+    steps, errors = positive(column(rows, "step")), positive(column(rows, "fd_vs_ad"))
     width = _WIDTHS.get(scheme, 1.6)
-    axes.plot(steps, errors, color=color, linewidth=width, linestyle=_DASHES.get(dtype, ":"), zorder=3 - width / 10)
-    axes.plot(steps, positive(_column(rows, "predicted_error")), color="black", linewidth=0.4, zorder=3)
+    axes.plot(steps, errors, color=color, linewidth=width, linestyle=dash(dtype), zorder=3 - width / 10)
+    axes.plot(steps, positive(column(rows, "predicted_error")), color="black", linewidth=0.4, zorder=3)
     best = [index for index, row in enumerate(rows) if row.get("best") == 1]
     face = color if dtype == "float64" else "white"
     axes.plot(
@@ -84,22 +72,60 @@ def _curve(axes: Axes, scheme: str, dtype: str, rows: Sequence[Row]) -> None:
     )
 
 
-def _legend(figure: Figure, rows: Sequence[Row], columns: int) -> None:
-    schemes = list(dict.fromkeys(str(row["scheme"]) for row in rows))
-    handles = [_handle(scheme, *scheme_look(scheme)) for scheme in schemes]
-    for dtype in dict.fromkeys(str(row["dtype"]) for row in rows):
-        handles.append(Line2D([], [], color="#555555", linestyle=_DASHES.get(dtype, ":"), label=dtype))
-    if np.any(np.isfinite(_column(rows, "predicted_error"))):
+def _handles(rows: Sequence[Row], findings: Sequence[Row]) -> list[Line2D]:
+    handles = scheme_handles(rows)
+    if np.any(np.isfinite(column(rows, "predicted_error"))):
         handles.append(Line2D([], [], color="black", linewidth=0.4, label="predicted"))
-    if np.any(np.isfinite(_column(rows, "ad_vs_exact"))):
-        name = "network's own error (AD − exact)"
-        handles.append(Line2D([], [], color="black", linewidth=1.0, linestyle="-.", label=name))
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=2.6)
+    if np.any(column(findings, "ad_error") > 0):
+        handles.append(Line2D([], [], color="#999999", linewidth=0.8, label="error of AD itself"))
+    if np.any(np.isfinite(column(rows, "ad_vs_exact"))):
+        handles.append(Line2D([], [], color="black", linewidth=1.0, linestyle="-.", label="error of the network"))
+    return handles
 
 
-def _handle(scheme: str, color: str, marker: str) -> Line2D:
-    return Line2D([], [], color=color, marker=marker, markersize=5, label=label(scheme.replace("_", "-")))
+def _median(rows: Sequence[Row], key: str) -> float | None:
+    """Return the median of the positive numbers in a column, None if there are none."""
+    values = positive(column(rows, key))
+    return float(np.nanmedian(values)) if np.any(np.isfinite(values)) else None
 
 
-def _column(rows: Sequence[Row], key: str) -> Array:
-    return np.array([float(row.get(key, np.nan)) for row in rows], dtype=np.float64)
+def leading_ratio_figure(rows: Sequence[Row]) -> Figure:
+    """Return one panel for each derivative: ρ = median(e_FD / leading term) against h, where truncation dominates.
+
+    Within the grey band, 0.9 to 1.1, the leading term explains the error and its order may be read from a slope.
+    """
+    panels = Panels.of((str(row["term"]) for row in rows), height=2.0)
+    for term, axes in panels.by_term.items():
+        axes.axhspan(*_PLATEAU, color="#e4e4e4", zorder=0)
+        axes.set(xscale="log", ylim=_RATIOS)
+        drawn = [_ratio(axes, *key, curve) for key, curve in curves(rows, term).items()]
+        if not any(drawn):
+            nothing(axes, "rounding dominates at every step,\nor no leading term is known")
+        axes.grid(True)
+    panels.label_axes("step $h$", r"$\rho$ = FD error / leading term")
+    band = Line2D([], [], color="#e4e4e4", linewidth=6, label="0.9 to 1.1")
+    panels.legend([*scheme_handles(rows), band])
+    return panels.figure
+
+
+def _ratio(axes: Axes, scheme: str, dtype: str, rows: Sequence[Row]) -> bool:
+    """Draw ρ of one curve; return whether there was anything to draw."""
+    color, marker = scheme_look(scheme)
+    steps, ratios = positive(column(rows, "step")), column(rows, "leading_ratio")
+    told = (column(rows, "truncation") > column(rows, "rounding")) & (ratios > _RATIOS[0]) & (ratios < _RATIOS[1])
+    steps, ratios = np.where(told, steps, np.nan), np.where(told, ratios, np.nan)
+    face = color if dtype == "float64" else "white"
+    width = _WIDTHS.get(scheme, 1.3)
+    axes.plot(
+        steps,
+        ratios,
+        color=color,
+        linewidth=width,
+        linestyle=dash(dtype),
+        marker=marker,
+        markersize=3,
+        markerfacecolor=face,
+        markevery=3,
+        zorder=3 - width / 10,
+    )
+    return bool(np.any(np.isfinite(ratios) & np.isfinite(steps)))

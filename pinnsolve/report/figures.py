@@ -12,7 +12,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pinnsolve.errors import RunFolderError
-from pinnsolve.report.derivative_figure import v_curves_figure
+from pinnsolve.report.derivative_figure import leading_ratio_figure, v_curves_figure
+from pinnsolve.report.difference_map import difference_map_figure, distribution_figure
+from pinnsolve.report.error_budget_figure import cost_figure, error_budget_figure
 from pinnsolve.report.history_figure import history_figure
 from pinnsolve.report.residual_figure import residual_figure
 from pinnsolve.report.solution_figure import Grid, solution_figure
@@ -26,7 +28,8 @@ def draw_figures(folder: RunFolder) -> dict[str, bytes]:
     """Draw every figure that the run has numbers for into its folder, as PNG and SVG.
 
     Returns:
-        name to SVG, in the order of the report: solution_<field>, residual, history, v_curves.
+        name to SVG, in the order of the report: solution_<field>, residual, history, then those of the derivative
+        audit: v_curves, error_budget, cost, leading_ratio, difference_map, difference_distribution.
 
     Raises:
         RunFolderError: the saved numbers do not fit together.
@@ -55,7 +58,36 @@ def _figures(folder: RunFolder, metrics: Mapping[str, Any]) -> Iterator[tuple[st
         with _fitting(folder, "derivatives.csv"):
             rows = folder.derivatives()
             if rows:
-                yield "v_curves", v_curves_figure(rows)
+                yield from _present(_audit_figures(rows, metrics))
+    with _fitting(folder, "audit.npz"):
+        maps = folder.audit_maps()
+        yield from _present(_map_figures(maps, metrics))
+
+
+def _audit_figures(rows: list[dict[str, Any]], metrics: Mapping[str, Any]) -> Iterator[tuple[str, Figure | None]]:
+    findings = [row for row in metrics.get("derivatives") or [] if isinstance(row, Mapping)]
+    audit = metrics.get("audit")
+    costs = [
+        cost for cost in (audit.get("costs") or [] if isinstance(audit, Mapping) else []) if isinstance(cost, Mapping)
+    ]
+    yield "v_curves", v_curves_figure(rows, findings)
+    if "truncation" in rows[0]:
+        yield "error_budget", error_budget_figure(rows)
+    yield "cost", cost_figure(findings, costs)
+    if "leading_ratio" in rows[0]:
+        yield "leading_ratio", leading_ratio_figure(rows)
+
+
+def _map_figures(maps: Mapping[str, NDArray[Any]], metrics: Mapping[str, Any]) -> Iterator[tuple[str, Figure | None]]:
+    box = metrics.get("coordinates")
+    yield "difference_map", difference_map_figure(maps, box if isinstance(box, Mapping) else {}, metrics.get("time"))
+    yield "difference_distribution", distribution_figure(maps)
+
+
+def _present(figures: Iterator[tuple[str, Figure | None]]) -> Iterator[tuple[str, Figure]]:
+    for name, figure in figures:
+        if figure is not None:
+            yield name, figure
 
 
 @contextlib.contextmanager

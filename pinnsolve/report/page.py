@@ -10,20 +10,9 @@ from typing import Any
 
 from pinnsolve.errors import RunFolderError
 from pinnsolve.report import tables
+from pinnsolve.report.captions import AUDIT_FIGURES, CAPTIONS
 from pinnsolve.report.tables import plain
 from pinnsolve.runs import RunFolder
-
-_CAPTIONS = {
-    "residual": (
-        "Absolute residual of each equation. White points: collocation points of the last step, a part of them where "
-        "there are many."
-    ),
-    "history": "Loss and relative L2 error during training. Shading: stages.",
-    "v_curves": (
-        "Relative error of finite differences against autodiff over the step h. Solid: float64. Dashed: float32. Thin "
-        "black: predicted from truncation and rounding. Marker: best step. Dash-dotted: error of the network itself."
-    ),
-}
 
 
 def build_report(folder: RunFolder) -> Path:
@@ -140,9 +129,10 @@ def _texts(value: Any) -> list[str]:
     return [str(text) for text in value] if isinstance(value, list) else []
 
 
-def _figure(name: str, svg: bytes) -> dict[str, str]:
+def _figure(name: str, svg: bytes) -> dict[str, Any]:
     from markupsafe import Markup
 
     field = name.removeprefix("solution_")
-    caption = _CAPTIONS.get(name) or f"Solution {field}: network, reference and absolute error."
-    return {"name": name, "caption": caption, "data": Markup(base64.b64encode(svg).decode("ascii"))}
+    caption = CAPTIONS.get(name) or f"Solution {field}: network, reference and absolute error."
+    data = Markup(base64.b64encode(svg).decode("ascii"))
+    return {"name": name, "caption": caption, "data": data, "audit": name in AUDIT_FIGURES}

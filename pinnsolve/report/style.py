@@ -30,7 +30,7 @@ OKABE_ITO = {  # Okabe, Ito (2008): colours that remain apart for colour-blind r
     "sky": "#56B4E9",
     "black": "#000000",
 }
-# the same scheme has the same colour and marker in every figure
+# the same way of differentiating has the same colour and marker in every figure
 SCHEMES: dict[str, tuple[str, str]] = {
     "forward": ("#D55E00", ">"),
     "backward": ("#E69F00", "<"),
@@ -40,6 +40,8 @@ SCHEMES: dict[str, tuple[str, str]] = {
     "central6": ("#56B4E9", "D"),
     "richardson": ("#000000", "^"),
     "coupled": ("#8C6D1F", "P"),
+    "taylor": ("#333333", "p"),
+    "autograd": ("#999999", "X"),
 }
 _LEAST, _MOST = 1e-280, 1e280  # beyond these, axes would compute with 0 or infinity
 _OTHER_SCHEME = ("#777777", "x")
