@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from shutil import which
 from types import SimpleNamespace
 
@@ -763,9 +764,11 @@ def test_layers_without_bias_have_subspaces_too(problem_from, generator):
 
 def _why(problem: Problem, width: int, depth: int, settings: TrainingSettings | None = None, **options) -> str:
     session = _session(problem, network__width=width, network__depth=depth)
-    keywords = {"feature_activations": ["tanh"], "layerwise": True, "double": True} | options
+    layerwise = options.pop("layerwise", True)
+    keywords = {"feature_activations": ["tanh"], "double": True} | options
     training = session.training
-    stages, why = make_plan(problem, training.ansatz, training.objective, settings or TrainingSettings(), **keywords)
+    objective = replace(training.objective, layerwise=layerwise)
+    stages, why = make_plan(problem, training.ansatz, objective, settings or TrainingSettings(), **keywords)
     assert stages[-1].name in why
     return why
 
@@ -833,7 +836,6 @@ def test_the_seed_reaches_the_sketches(problem_from):
             training.objective,
             settings,
             feature_activations=["tanh"],
-            layerwise=True,
             double=True,
             seed=seed,
         )

@@ -61,12 +61,8 @@ def _objective(problem: Problem, maker=taylor, mode: str = "auto", width: int = 
     )
 
 
-def _training(
-    problem: Problem, ansatz: Ansatz, objective: Objective, settings: TrainingSettings, layerwise: bool = True
-) -> Training:
-    plan, _ = make_plan(
-        problem, ansatz, objective, settings, feature_activations=["tanh"], layerwise=layerwise, double=True
-    )
+def _training(problem: Problem, ansatz: Ansatz, objective: Objective, settings: TrainingSettings) -> Training:
+    plan, _ = make_plan(problem, ansatz, objective, settings, feature_activations=["tanh"], double=True)
     held_out = [
         Sampler(problem, block.sampler.condition, 99, torch.float64, CPU).draw(64) for block in objective.blocks
     ]
@@ -256,11 +252,11 @@ def test_residual_scales_make_units_pure_numbers(problem_from):
 def test_both_makers_train_alike(problem_from):
     """Taylor mode and nested autograd are the same function: the first steps agree to roundoff."""
     losses = []
-    for maker, layerwise in ((taylor, True), (autograd, False)):
+    for maker in (taylor, autograd):
         problem = problem_from(DECAY)
         ansatz, objective = _objective(problem, maker)
         settings = TrainingSettings(optimizer="lm", steps=3, points=16)
-        losses.append([step.loss for step in _training(problem, ansatz, objective, settings, layerwise)])
+        losses.append([step.loss for step in _training(problem, ansatz, objective, settings)])
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)  # roundoff grows with the conditioning of JᵀJ
 
 
@@ -365,7 +361,7 @@ def test_the_plan_says_why(problem_from):
     settings = TrainingSettings()
 
     def why(**options) -> str:
-        defaults = {"feature_activations": ["tanh"], "layerwise": True, "double": True}
+        defaults = {"feature_activations": ["tanh"], "double": True}
         return make_plan(problem, ansatz, objective, options.pop("settings", settings), **(defaults | options))[1]
 
     assert "the problem is linear" in why()

@@ -78,7 +78,6 @@ def _plan(
         objective,
         settings.training,
         feature_activations=settings.network.feature_activations,
-        layerwise=objective.layerwise,
         double=settings.precision == "float64",
         seed=seed,
     )

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from pinnsolve.training.jacobian import generic_jacobian, jacobian
+from pinnsolve.training.jacobian import jacobian_maker
 from pinnsolve.training.objective import Objective
 
 SAMPLE = 256  # points per residual; a norm known to a tenth will do
@@ -27,7 +27,7 @@ def pulls(
         measure: which of the two.
     """
     found = []
-    derivative = jacobian if objective.layerwise else generic_jacobian
+    derivative = jacobian_maker(objective.layerwise)
     for index, (block, place) in enumerate(zip(objective.blocks, points, strict=True)):
         part = place[:SAMPLE]
         values, columns = derivative(module, lambda b=block, p=part: objective.raw(b, p))  # type: ignore[misc]

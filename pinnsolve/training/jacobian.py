@@ -21,6 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+# (module, residuals) to values (N,) and rows (P, N) of each residual
+JacobianMaker = Callable[[nn.Module, Callable[[], Sequence[Tensor]]], tuple[list[Tensor], list[Tensor]]]
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -142,3 +145,8 @@ def gram(transposed: Tensor, blocks: int = 4) -> Tensor:
         torch.mm(transposed[start:end], transposed[:end].t(), out=result[start:end, :end])
         result[:start, start:end] = result[start:end, :start].t()
     return result
+
+
+def jacobian_maker(layerwise: bool) -> JacobianMaker:
+    """Return `jacobian`, or `generic_jacobian` for jets that no single backward pass serves."""
+    return jacobian if layerwise else generic_jacobian

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from pinnsolve.training.jacobian import generic_jacobian, jacobian
+from pinnsolve.training.jacobian import jacobian_maker
 from pinnsolve.training.linear_models import SINGLE_PRECISION, LinearModel, linear_model
 from pinnsolve.training.loop import StepResult
 from pinnsolve.training.objective import Objective
@@ -28,7 +28,6 @@ class LevenbergMarquardt:
     Args:
         objective: the residuals.
         module: holds the parameters.
-        layerwise: whether jets come from Taylor mode or finite differences, so that J takes one backward pass.
         probes: λ that are tried in one batch; None for 1 on a CPU, where the next λ is factorised only if it
             is needed, and 6 on a GPU, where waiting for an answer costs more than a factorisation.
     """
@@ -38,11 +37,9 @@ class LevenbergMarquardt:
     target_ratio = 0.25
     trials = 12
 
-    def __init__(
-        self, objective: Objective, module: nn.Module, *, layerwise: bool = True, probes: int | None = None
-    ) -> None:
+    def __init__(self, objective: Objective, module: nn.Module, *, probes: int | None = None) -> None:
         self._objective, self._module = objective, module
-        self._jacobian = jacobian if layerwise else generic_jacobian
+        self._jacobian = jacobian_maker(objective.layerwise)
         self._probes = probes or (6 if next(module.parameters()).is_cuda else 1)
         self._damping: float | None = None
         self._scale = 1.0

@@ -40,7 +40,6 @@ def make_plan(
     settings: TrainingSettings,
     *,
     feature_activations: Sequence[str],
-    layerwise: bool,
     double: bool,
     seed: int = 0,
 ) -> tuple[list[Stage], str]:
@@ -52,7 +51,6 @@ def make_plan(
         objective: the residuals.
         settings: name the optimizer; "auto" chooses.
         feature_activations: those that random features may use.
-        layerwise: whether jets come from Taylor mode or finite differences.
         double: whether training runs in float64, without which least squares gain nothing.
         seed: of the optimizer's random choices.
 
@@ -62,12 +60,13 @@ def make_plan(
     """
     linear = all(residual.is_linear for block in objective.blocks for residual in block.residuals)
     size = sum(parameter.numel() for parameter in ansatz.parameters())
+    layerwise = objective.layerwise
     exact = layerwise and double
 
     def gradient(name: str) -> GradientStage:
         if settings.compiled and name not in COMPILED:
             raise SettingsError(f"training.compiled serves the optimizers {', '.join(COMPILED)}; this run takes {name}")
-        return GradientStage(lambda: _optimizer(name, objective, ansatz, settings, layerwise, seed), name=name)
+        return GradientStage(lambda: _optimizer(name, objective, ansatz, settings, seed), name=name)
 
     def features(until: float) -> RandomFeatureStage:
         return RandomFeatureStage(list(feature_activations), ansatz.features.groups, linear, until)
@@ -134,12 +133,10 @@ def _refuse_impossible(name: str, size: int, layerwise: bool, double: bool) -> N
         soap_class()
 
 
-def _optimizer(
-    name: str, objective: Objective, ansatz: Ansatz, settings: TrainingSettings, layerwise: bool, seed: int
-) -> Optimizer:
+def _optimizer(name: str, objective: Objective, ansatz: Ansatz, settings: TrainingSettings, seed: int) -> Optimizer:
     capture = compiled if settings.compiled else None
     makers: dict[str, Callable[[], Optimizer]] = {
-        "lm": lambda: LevenbergMarquardt(objective, ansatz, layerwise=layerwise),
+        "lm": lambda: LevenbergMarquardt(objective, ansatz),
         "sketched": lambda: SketchedGaussNewton(objective, ansatz, Generator().manual_seed(seed)),
         "ssbroyden": lambda: SelfScaledBroyden(objective, ansatz, capture=capture),
     }
