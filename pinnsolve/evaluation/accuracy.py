@@ -85,7 +85,7 @@ def evaluate(
     points = evaluation_points(problem)
     found = field_values(ansatz, points.inside)
     values = {name: found[name] for name in problem.field_names}  # a formulation may have added fields
-    truth = reference(points.inside) if reference is not None else {}
+    truth = known_values(problem, reference, points.inside, values)
     maps = residual_values(problem.equations, ansatz, differentiator, points.inside)
     held_out = residual_values(problem.equations, ansatz, differentiator, scattered_points(problem, 2**14))
     return Evaluation(
@@ -97,6 +97,18 @@ def evaluate(
         residuals={name: norms(value) for name, value in held_out.items()},
         conditions=_condition_norms(problem, ansatz, differentiator),
     )
+
+
+def known_values(
+    problem: Problem, reference: ReferenceSolution | None, points: NDArray[np.float64], values: Values
+) -> dict[str, NDArray[np.float64]]:
+    """Return the reference at points (N, d), shifted to the mean of the values where only a difference is determined.
+
+    A steady problem leaves a constant of its `floating_fields` open, such as that of a pressure.
+    """
+    truth = reference(points) if reference is not None else {}
+    open_ones = problem.floating_fields if problem.time is None else ()
+    return {name: t + np.mean(values[name] - t) if name in open_ones else t for name, t in truth.items()}
 
 
 def relative_l2(values: NDArray[np.float64], truth: NDArray[np.float64]) -> float:

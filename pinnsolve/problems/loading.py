@@ -16,12 +16,14 @@ from pinnsolve.problems.formulas import constant_value
 from pinnsolve.problems.geometry.domain import Domain, Part
 from pinnsolve.problems.geometry.reading import domain_as_box, located, read_domain, refuse_small_box, space_dimension
 from pinnsolve.problems.geometry.shapes import SHAPES
+from pinnsolve.problems.invariants import read_invariant
 from pinnsolve.problems.problem import (
     Condition,
     Coordinate,
     Face,
     Field,
     Inequality,
+    Invariant,
     Problem,
     Reference,
     Residual,
@@ -102,7 +104,14 @@ class _Reader:
             text=text,
             digest=hashlib.sha256(text.encode()).hexdigest(),
             domain=None if self.domain is None or domain_as_box(self.domain) else self.domain,
+            invariants=tuple(self._invariant(name, text) for name, text in table.invariants.items()),
         )
+
+    def _invariant(self, name: str, text: str) -> Invariant:
+        key = f"invariants.{name}"
+        if self.domain is not None and domain_as_box(self.domain) is None:
+            raise ProblemError("integrals are taken over boxes only", key=key, remedy="remove it")
+        return located(key, lambda given: read_invariant(name, given, self.scope, self.time), text)
 
     @staticmethod
     def _by_name(symbols: tuple[sympy.Symbol, ...]) -> dict[str, sympy.Symbol]:

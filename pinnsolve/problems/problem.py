@@ -206,6 +206,21 @@ class Condition:
 
 
 @dataclass(frozen=True)
+class Invariant:
+    """A quantity that does not change in time: the integral of a density over space, or a value of an ODE system.
+
+    Attributes:
+        name: in the problem file.
+        text: as the file writes it.
+        density: what is integrated over the space coordinates.
+    """
+
+    name: str
+    text: str
+    density: Residual
+
+
+@dataclass(frozen=True)
 class Reference:
     """What the problem file names as the truth."""
 
@@ -233,6 +248,7 @@ class Problem:
     text: str = ""
     digest: str = ""
     domain: Domain | None = None
+    invariants: tuple[Invariant, ...] = ()
 
     @property
     def coordinate_names(self) -> tuple[str, ...]:

@@ -60,14 +60,14 @@ class ProblemTable(_Table):
     reference: ReferenceTable = ReferenceTable()
     solve: dict[str, Any] = {}
     geometry: dict[str, Text] | None = None
+    invariants: dict[str, Text] = {}
     # Tables of the format that this version reads but cannot yet solve.
     unknowns: dict[str, Any] | None = None
     data: list[dict[str, Any]] | None = None
-    invariants: dict[str, Any] | None = None
 
 
 _TABLES: dict[str, type[BaseModel]] = {"conditions": ConditionTable, "reference": ReferenceTable, "fields": FieldTable}
-_LATER = ("unknowns", "data", "invariants")
+_LATER = ("unknowns", "data")
 
 
 def read_table(content: bytes, file: str) -> ProblemTable:

@@ -126,7 +126,15 @@ def solve(problem: Problem, tolerance: float = 1e-10, budget: float = 60.0) -> R
         return ReferenceSolution("collocation", errors, time.perf_counter() - started, unknown(problem))
 
 
-def attempts(problem: Problem, deadline: float = np.inf) -> Iterator[Attempt]:
+def resolutions(problem: Problem, deadline: float) -> Iterator[Attempt]:
+    """Yield solutions from coarse to fine, each from scratch; none of a problem that is ill-posed."""
+    try:
+        yield from attempts(problem, deadline, from_scratch=True)
+    except IllPosedError:
+        return
+
+
+def attempts(problem: Problem, deadline: float = np.inf, *, from_scratch: bool = False) -> Iterator[Attempt]:
     """Yield solutions by longer and longer series; an axis whose last coefficients are negligible keeps its length.
 
     Raises:
@@ -139,7 +147,7 @@ def attempts(problem: Problem, deadline: float = np.inf) -> Iterator[Attempt]:
         started = time.perf_counter()
         chart = collocate(problem, [int(size) for size in sizes], start, deadline)
         yield Attempt(chart, time.perf_counter() - started)
-        start = chart or start
+        start = None if from_scratch else chart or start
         grows = np.ones(dimension, bool) if chart is None else chart.tails() > _NEGLIGIBLE
         grows = grows if grows.any() else np.ones(dimension, bool)
         sizes = np.where(grows, np.ceil(_GROWTH * sizes), sizes).astype(int)

@@ -39,6 +39,7 @@ DEGREE = 16
 _MOST_ELEMENTS = 400
 _DEEPEST = 2.0**-20  # the narrowest element, as a part of the interval
 _ACCURACIES = (1e-6, 1e-8, 1e-10, 1e-12)
+_COARSE = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,13 @@ def solve(
         raise ValueError(f"{problem.name} is not an evolution in one space dimension")
     deadline = time.perf_counter() + 1.2 * budget
     return refined(problem, "chebyshev", _attempts(evolution, accuracies, deadline), tolerance, budget)
+
+
+def resolutions(problem: Problem, deadline: float) -> Iterable[Attempt]:
+    """Yield solutions of rising accuracy."""
+    evolution = evolution_of(problem)
+    assert evolution is not None
+    return _attempts(evolution, _COARSE + _ACCURACIES, deadline)
 
 
 def _attempts(evolution: Evolution, accuracies: Sequence[float], deadline: float) -> Iterable[Attempt]:

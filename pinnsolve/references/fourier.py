@@ -35,6 +35,7 @@ from pinnsolve.references.reference import (
     relative_differences,
     unknown,
 )
+from pinnsolve.references.refinement import Attempt
 from pinnsolve.references.windows import interpolation_matrix, locate
 
 Array = NDArray[np.float64]
@@ -304,6 +305,19 @@ def solve(problem: Problem, tolerance: float = 1e-10, budget: float = 60.0) -> R
     errors = {name: in_time[name] + in_space[name] for name in in_time}
     chart = runs.chart(modes, windows) or runs.chart(modes, windows // 2)
     return ReferenceSolution("fourier", errors, runs.seconds, chart or unknown(problem))
+
+
+def resolutions(problem: Problem, deadline: float) -> Iterator[Attempt]:
+    """Yield solutions with modes and steps doubled together."""
+    evolution = evolution_of(problem)
+    form = None if evolution is None else semilinear(evolution)
+    assert form is not None
+    modes, windows = 8, 1
+    while modes <= _MOST_MODES and time.perf_counter() < deadline:
+        started = time.perf_counter()
+        chart = march(form, modes, windows, deadline)
+        yield Attempt(chart, time.perf_counter() - started)
+        modes, windows = 2 * modes, 2 * windows
 
 
 class _Runs:

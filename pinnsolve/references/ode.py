@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 import sympy
@@ -23,6 +24,7 @@ Array = NDArray[np.float64]
 _NODES = 8  # DOP853's dense output has degree 7: these values hold all of it
 _MOST_EVALUATIONS = 200_000  # where an explicit method needs more, the problem is stiff
 _TOLERANCES = (1e-8, 1e-10, 1e-12, 3e-14)
+_COARSE = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,20 @@ def solve(problem: Problem, tolerance: float = 1e-10, budget: float = 60.0) -> R
     evolution = evolution_of(problem)
     if evolution is None:
         raise ValueError(f"{problem.name} is not an initial value problem in one coordinate")
-    return refined(problem, "solve_ivp", _attempts(_System(evolution)), tolerance, budget)
+    return refined(problem, "solve_ivp", _attempts(_System(evolution), _TOLERANCES), tolerance, budget)
 
 
-def _attempts(system: _System) -> Iterable[Attempt]:
+def resolutions(problem: Problem, deadline: float) -> Iterator[Attempt]:
+    """Yield trajectories of falling tolerance; a run is not begun after the deadline."""
+    evolution = evolution_of(problem)
+    assert evolution is not None
+    system = _System(evolution)
+    yield from takewhile(lambda _: time.perf_counter() < deadline, _attempts(system, _COARSE + _TOLERANCES))
+
+
+def _attempts(system: _System, tolerances: Sequence[float]) -> Iterator[Attempt]:
     method = "DOP853"
-    for tolerance in _TOLERANCES:
+    for tolerance in tolerances:
         started = time.perf_counter()
         chart = _integrate(system, method, tolerance)
         if chart is None and method == "DOP853":

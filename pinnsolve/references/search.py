@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pinnsolve.problems import Problem
 from pinnsolve.references import boxes, cache, chebyshev, exact, fourier, ode, tabulated
 from pinnsolve.references.reference import ReferenceSolution
-from pinnsolve.references.refinement import largest
+from pinnsolve.references.refinement import Attempt, largest
 
 
 @dataclass(frozen=True)
 class ReferenceSolver:
-    """One way to a reference: whether it applies to a problem, and the way itself."""
+    """One way to a reference.
+
+    Attributes:
+        name: as it stands in results.
+        applies: whether it is a way for a problem.
+        solve: the way itself.
+        resolutions: its runs on a problem from coarse to fine, until a moment of `time.perf_counter`, each timed.
+    """
 
     name: str
     applies: Callable[[Problem], bool]
     solve: Callable[..., ReferenceSolution]
+    resolutions: Callable[[Problem, float], Iterable[Attempt]] | None = None
 
 
 GIVEN = (
@@ -29,10 +37,10 @@ GIVEN = (
 # go further where rough or chaotic periodic solutions need many modes; collocation on the whole box at once takes
 # what is no initial value problem.
 COMPUTED = (
-    ReferenceSolver("solve_ivp", ode.applies, ode.solve),
-    ReferenceSolver("chebyshev", chebyshev.applies, chebyshev.solve),
-    ReferenceSolver("fourier", fourier.applies, fourier.solve),
-    ReferenceSolver("collocation", boxes.applies, boxes.solve),
+    ReferenceSolver("solve_ivp", ode.applies, ode.solve, ode.resolutions),
+    ReferenceSolver("chebyshev", chebyshev.applies, chebyshev.solve, chebyshev.resolutions),
+    ReferenceSolver("fourier", fourier.applies, fourier.solve, fourier.resolutions),
+    ReferenceSolver("collocation", boxes.applies, boxes.solve, boxes.resolutions),
 )
 
 GOOD_ENOUGH = 1e-9

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -15,14 +15,19 @@ from numpy.typing import NDArray
 from pinnsolve.audit import DerivativeAudit, audit
 from pinnsolve.derivatives import Differentiator, exact
 from pinnsolve.evaluation import (
+    ClassicalCost,
     Discretisation,
+    Drift,
     Evaluation,
     EvaluationPoints,
     FieldAccuracy,
     FormulationReport,
+    classical_cost,
     compare_residuals,
     evaluate,
     field_values,
+    health_sentences,
+    measure_invariants,
     report_formulation,
 )
 from pinnsolve.networks import Ansatz
@@ -32,8 +37,8 @@ from pinnsolve.solving.differentiation import steps_of
 from pinnsolve.solving.session import Progress, Session
 from pinnsolve.solving.settings import Settings
 
-LOW_LOSS = 0.1  # √loss below this share of the error makes a wrong answer look right
-WRONG = 0.02  # relative error from which an answer is called wrong
+CLASSICAL_SHARE = 0.25  # of the seconds of training, to find out what a classical solver takes
+CLASSICAL_SECONDS = (1.0, 15.0)  # at least, at most
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,8 @@ class Solution:
         gap: what is said of the time that training did not reach; empty if there is none.
         formulation: what was trained in place of the problem's equations; None if they were trained themselves.
         discretisation: what finite differences did not see in training; None if they did not train.
+        classical: what a classical solver takes to the same error; None where there is none.
+        invariants: how far the quantities that the problem conserves have moved.
     """
 
     problem: Problem
@@ -76,6 +83,8 @@ class Solution:
     gap: str = ""
     formulation: FormulationReport | None = None
     discretisation: Discretisation | None = None
+    classical: ClassicalCost | None = None
+    invariants: Mapping[str, Drift] = field(default_factory=dict)
 
     @property
     def fields(self) -> Mapping[str, FieldAccuracy]:
@@ -109,7 +118,10 @@ class Solution:
         gap = [self.gap] if self.gap else []
         trained = [self.formulation.sentence] if self.formulation is not None else []
         trained += self.discretisation.sentences if self.discretisation is not None else []
-        return [*gap, *self._accuracy_sentences(), *self._health_sentences(), *trained, *audited]
+        conserved = [drift.sentence(name) for name, drift in self.invariants.items()]
+        classical = [self.classical.sentence(self.seconds)] if self.classical is not None else []
+        measured = [*self._accuracy_sentences(), *self._health_sentences(), *conserved, *classical]
+        return [*gap, *measured, *trained, *audited]
 
     def metrics(self) -> dict[str, Any]:
         """Return the record that metrics.json holds."""
@@ -135,7 +147,8 @@ class Solution:
             "discretisation": None if self.discretisation is None else self.discretisation.record,
             **(self.audit.metrics() if self.audit is not None else {"derivatives": [], "audit": None}),
             "unknowns": {},
-            "classical": self._classical(),
+            "classical": None if self.classical is None else self.classical.record,
+            "invariants": {name: drift.record for name, drift in self.invariants.items()},
             "reference_seconds": self.reference_seconds,
             "summary": self.sentences,
             "warnings": list(self.warnings),
@@ -159,13 +172,6 @@ class Solution:
             raise ValueError(f"points have the shape (N, {dimension}) with columns {wanted}; got {array.shape}")
         return array
 
-    def _classical(self) -> dict[str, Any] | None:
-        known = [a for a in self.fields.values() if a.reference not in (None, "exact", "file")]
-        if not known or self.reference_seconds is None:
-            return None
-        error = max(float(accuracy.reference_error or 0.0) for accuracy in known)
-        return {"solver": known[0].reference, "seconds": self.reference_seconds, "relative_l2": error}
-
     def _accuracy_sentences(self) -> list[str]:
         sentences = []
         for name, accuracy in self.fields.items():
@@ -181,17 +187,10 @@ class Solution:
         return sentences
 
     def _health_sentences(self) -> list[str]:
-        error = self.evaluation.error
-        if error is None or not self.history:
-            return []
-        loss = min(progress.training.loss for progress in self.history[-20:])
-        if error > WRONG and loss**0.5 < LOW_LOSS * error:
-            return [
-                f"The loss is low ({loss:.1e}) but the answer is wrong by {error:.1%}: the equations are nearly "
-                "satisfied at the collocation points by another function. More points, a softer activation, hard "
-                "constraints or another seed may help; do not trust this solution."
-            ]
-        return []
+        recent = [progress.training for progress in self.history[-20:]]
+        held_out = next((step.held_out for step in reversed(recent) if step.held_out is not None), None)
+        loss = min((step.loss for step in recent), default=None)
+        return health_sentences(self.problem, self.evaluation, loss, held_out)
 
 
 def finish(session: Session, status: str = "finished") -> Solution:
@@ -201,12 +200,14 @@ def finish(session: Session, status: str = "finished") -> Solution:
     rewritten = session.posed is not problem
     maker = session.differentiator
     steps = steps_of(maker)
+    evaluation = evaluate(problem, ansatz, maker, session.reference)
+    budget = min(max(CLASSICAL_SHARE * session.seconds, CLASSICAL_SECONDS[0]), CLASSICAL_SECONDS[1])
     return Solution(
         problem=problem,
         settings=session.settings,
         ansatz=ansatz,
         differentiator=maker,
-        evaluation=evaluate(problem, ansatz, maker, session.reference),
+        evaluation=evaluation,
         audit=report,
         history=tuple(session.history),
         status="interrupted" if session.gap and status == "finished" else status,
@@ -220,6 +221,8 @@ def finish(session: Session, status: str = "finished") -> Solution:
         gap=session.gap,
         formulation=report_formulation(session.posed, ansatz, maker) if rewritten else None,
         discretisation=compare_residuals(session.posed, ansatz, maker, steps) if steps else None,
+        classical=classical_cost(problem, session.reference, evaluation.error, budget),
+        invariants=measure_invariants(problem, ansatz, maker),
     )
 
 

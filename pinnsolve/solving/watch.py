@@ -29,6 +29,7 @@ class Monitor:
     def __init__(self, march: March, reference: ReferenceSolution | None, parts: Sequence[nn.Module]) -> None:
         points = scattered_points(march.problem, MONITOR_POINTS)
         window = march.window_of(points)
+        self._open = march.problem.floating_fields if march.problem.time is None else ()
         self._truths: list[dict[str, NDArray[np.float64]]] = []
         if reference is not None:
             truth = reference(points)
@@ -42,9 +43,11 @@ class Monitor:
         if not self._truths:
             return None
         values = [*self._finished, field_values(self._part, self._points)]
-        return float(
-            np.max([relative_l2(_joined(values, name), _joined(self._truths, name)) for name in self._truths[0]])
-        )
+        return float(np.max([self._error(name, _joined(values, name)) for name in self._truths[0]]))
+
+    def _error(self, name: str, values: NDArray[np.float64]) -> float:
+        truth = _joined(self._truths, name)
+        return relative_l2(values, truth + np.mean(values - truth) if name in self._open else truth)
 
 
 def _joined(parts: Sequence[dict[str, NDArray[np.float64]]], name: str) -> NDArray[np.float64]:

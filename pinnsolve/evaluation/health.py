@@ -1,0 +1,67 @@
+"""Signs that a solution is not what its loss suggests, in words."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinnsolve.evaluation.accuracy import Evaluation
+from pinnsolve.problems import Problem
+from pinnsolve.problems.lint_scales import field_sizes
+
+LOW_LOSS = 0.1  # √loss below this share of the error makes a wrong answer look right
+WRONG = 0.02  # relative error from which an answer is called wrong
+FLAT = 0.05  # spread, relative to the reference's, of a solution that is nearly constant
+FLAT_ALONE = 1e-4  # spread, relative to the data, where there is no reference
+_APART = 100.0  # residual between the points over that at them, both squared
+
+
+def health_sentences(problem: Problem, evaluation: Evaluation, loss: float | None, held_out: float | None) -> list[str]:
+    """Return what is wrong with a solution, empty if nothing is seen to be.
+
+    Args:
+        problem: tells how large the data are.
+        evaluation: errors, and values on the evaluation points.
+        loss: the least loss of the last steps.
+        held_out: the objective on points that training never saw, at the last of them.
+    """
+    sentences = trivial_sentences(problem, evaluation)
+    error = evaluation.error
+    if error is not None and loss is not None and error > WRONG and loss**0.5 < LOW_LOSS * error:
+        sentences.append(
+            f"The loss is low ({loss:.1e}) but the answer is wrong by {error:.1%}: the equations are nearly "
+            "satisfied at the collocation points by another function. More points, a softer activation, hard "
+            "constraints or another seed may help; do not trust this solution."
+        )
+    if loss is not None and held_out is not None and held_out > _APART * loss and held_out**0.5 > WRONG:
+        sentences.append(
+            f"Between the collocation points the residual is {(held_out / loss) ** 0.5:.0f} times as large as at them: "
+            "the network fits the points, not the equation. More points, or fresh ones more often, may help."
+        )
+    return sentences
+
+
+def trivial_sentences(problem: Problem, evaluation: Evaluation) -> list[str]:
+    """Return the fields that are nearly constant where the reference, or else their data, are not."""
+    sizes = field_sizes(problem)
+    sentences = []
+    for name, values in evaluation.values.items():
+        found, truth = _spread(values), evaluation.reference.get(name)
+        if truth is not None:
+            if (error := evaluation.fields[name].relative_l2) and error > WRONG and found < FLAT * _spread(truth):
+                sentences.append(
+                    f"{name} is nearly constant (it varies by {found:.1e}), the reference varies by "
+                    f"{_spread(truth):.1e}: training found a trivial solution of the equations."
+                )
+        elif found < FLAT_ALONE * sizes[name]:
+            sentences.append(
+                f"{name} varies by {found:.1e} only, its data by {sizes[name]:.1e}: this may be a trivial solution "
+                "of the equations. Hard constraints or causal training keep the data alive."
+            )
+    return sentences
+
+
+def _spread(values: NDArray[np.float64]) -> float:
+    """Return the standard deviation over the points where there is a value."""
+    inside = values[np.isfinite(values)]
+    return float(np.std(inside)) if len(inside) else 0.0
