@@ -42,6 +42,16 @@ def test_no_value_slope_or_derivative_overflows_at_large_arguments(name):
         assert torch.isfinite(derivative).all()
 
 
+@pytest.mark.parametrize("name", activation_names())
+def test_single_precision_stays_single_and_near_double(name):
+    phi = activation(name)
+    single, double = phi.derivatives(Z.float(), 4), phi.derivatives(Z.float().double(), 4)
+    for order, (low, high) in enumerate(zip(single, double, strict=True)):
+        assert low.dtype == torch.float32
+        bound = 64 * 1.2e-7 * math.factorial(order + 1) * max(1.0, float(high.abs().max()))
+        assert (low.double() - high).abs().max() <= bound, order
+
+
 def test_where_alone_would_give_no_gradient_at_large_arguments():
     z = torch.tensor([800.0], dtype=torch.float64, requires_grad=True)
     (trapped,) = torch.autograd.grad(torch.where(z > 0, z, torch.expm1(z)).sum(), z)

@@ -102,12 +102,14 @@ def test_there_is_a_panel_for_each_derivative_up_to_twelve():
     panels = Panels.of([f"d(u, x{i}, x{i})" for i in range(20)])
     assert len(panels.by_term) == MOST_PANELS == 12
     assert panels.figure.get_suptitle() == "the first 12 of 20 derivatives"
-    panels = Panels.of(["u_x", "u_t", "u_xx", "u_x", "u_tt"])
-    assert list(panels.by_term) == ["u_x", "u_t", "u_xx", "u_tt"]
+    panels = Panels.of(["u_x", "u_t", "u_xx", "u_x", "u_tt", "u_xt"])
+    assert list(panels.by_term) == ["u_x", "u_t", "u_xx", "u_tt", "u_xt"]
     panels.label_axes("step", "error")
     labels = {term: (axes.get_xlabel(), axes.get_ylabel()) for term, axes in panels.by_term.items()}
-    assert labels == {"u_x": ("", "error"), "u_t": ("step", ""), "u_xx": ("step", ""), "u_tt": ("step", "error")}
+    below = {"u_tt": ("step", "error"), "u_xt": ("step", "")}
+    assert labels == {"u_x": ("", "error"), "u_t": ("", ""), "u_xx": ("step", ""), **below}
     assert panels.figure.get_suptitle() == ""
+    assert Panels.of("abcd").across == 2  # four make a square
 
 
 def test_v_curves_show_the_error_of_autodiff_in_each_precision():
@@ -118,6 +120,16 @@ def test_v_curves_show_the_error_of_autodiff_in_each_precision():
     assert levels[1].get_linestyle() == "--"
     (plain,) = drawn(v_curves_figure(rows)).axes
     assert len(plain.lines) == len(axes.lines) - 1
+
+
+def test_v_curves_show_the_steps_whose_errors_fit_into_the_panel():
+    (axes,) = drawn(v_curves_figure(curve())).axes
+    low, high = axes.get_xlim()
+    inside = [row["step"] for row in curve() if row["fd_vs_ad"] <= 100]
+    assert low < inside[0] < 3 * low
+    assert high > inside[-1] > high / 3
+    (axes,) = drawn(v_curves_figure(curve(fd_vs_ad=1e6))).axes  # none of them
+    assert axes.get_ylim()[1] > 100
 
 
 def test_the_leading_ratio_is_drawn_where_truncation_exceeds_rounding():

@@ -56,6 +56,9 @@ def _v_curves(
             axes.axhline(floor, color="#999999", linewidth=0.8, linestyle=dash(dtype), zorder=1)
             limits = min(limits[0], floor), limits[1]
     axes.set_ylim(limits[0] / 3, limits[1] * 3)
+    shown = positive(column(rows, "step"))[column(rows, "fd_vs_ad") <= 3 * limits[1]]
+    if np.any(np.isfinite(shown)):
+        axes.set_xlim(float(np.nanmin(shown)) / 2, float(np.nanmax(shown)) * 2)
     axes.grid(True)
 
 

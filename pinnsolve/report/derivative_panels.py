@@ -27,13 +27,13 @@ class Panels:
     Attributes:
         figure: the figure.
         by_term: the panels by the derivative's name, the first 12 where there are more.
-        left: the panels at the left edge.
+        across: how many panels a row has.
         legend_columns: how many fit beside each other.
     """
 
     figure: Figure
     by_term: Mapping[str, Axes]
-    left: Sequence[Axes]
+    across: int
     legend_columns: int
 
     @classmethod
@@ -41,7 +41,7 @@ class Panels:
         """Return empty panels of this height, in inches, with room for a legend below them."""
         names = list(dict.fromkeys(terms))
         shown = names[:MOST_PANELS]
-        across = min(len(shown), 3)
+        across = 2 if len(shown) == 4 else min(len(shown), 3)
         down = -(-len(shown) // across)
         figure = new_figure(
             TEXT_WIDTH if across > 1 else _SINGLE_WIDTH, height * down + _LEGEND_ROW * (legend_rows + 1)
@@ -54,15 +54,14 @@ class Panels:
         if len(names) > len(shown):
             figure.suptitle(f"the first {len(shown)} of {len(names)} derivatives", fontsize="small")
         by_term = dict(zip(shown, grid.ravel(), strict=False))
-        return cls(figure, by_term, list(grid[:, 0]), 5 if across > 1 else 3)
+        return cls(figure, by_term, across, 5 if across > 1 else 3)
 
     def label_axes(self, across: str, up: str) -> None:
         """Name the horizontal axis below each column, and the vertical one at the left."""
         panels = list(self.by_term.values())
-        columns = min(len(panels), 3)
-        for column in range(columns):  # the lowest panel that is there
-            panels[max(range(column, len(panels), columns))].set_xlabel(across)
-        for axes in self.left:
+        for first in range(self.across):  # the lowest panel that is there
+            panels[max(range(first, len(panels), self.across))].set_xlabel(across)
+        for axes in panels[:: self.across]:
             axes.set_ylabel(up)
 
     def legend(self, handles: Sequence[Line2D], columns: int | None = None) -> None:
