@@ -33,10 +33,10 @@ _NEAR = 0.05  # how far from the trained weights, in standard deviations of each
 _STEPS = 2.0 ** np.arange(-18, -5)  # of the Taylor test, in the same unit
 _READABLE = 100.0  # units of the loss's rounding above which a remainder is read
 _DIFFERENCE = 1e-3  # the step of the central difference of the dense loss, in the same unit
-_SAMPLES = 2**22  # points times hidden units of the dense integral
+_SAMPLES = 2**21  # points times hidden units of the dense integral
 _CHUNK = 2**21  # the same of what is evaluated at once
 _MOST, _LEAST = 2**15, 2**10
-_DIRECTIONS = 4
+_DIRECTIONS = 2
 
 Loss = Callable[[nn.Module, Tensor], Tensor]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pinnsolve.problems import Problem
+from pinnsolve.problems.dispersion import is_dispersive
 from pinnsolve.problems.windows import is_marchable
 from pinnsolve.solving.settings import Settings
 from pinnsolve.training import Training
@@ -43,6 +44,20 @@ class Headway:
         training = settings.training
         automatic = settings.engine == "native" and training.windows == "auto" and training.optimizer == "auto"
         return cls(automatic and not problem.is_linear and is_marchable(problem), settings.time_limit, training.steps)
+
+    def first_count(self, problem: Problem, asked: int) -> int:
+        """Return how many windows of time to begin with.
+
+        Dispersive waves carry early errors to the end: in equal time, eight windows left errors 15 times smaller on a
+        nonlinear Schrödinger equation and 6 to 100 times smaller on Korteweg-de Vries, and 10 times larger ones on
+        viscous equations.
+
+        Args:
+            problem: as it is written.
+            asked: the setting, 1 if it is "auto".
+        """
+        enough = self.steps is None or self.steps >= LEAST_STEPS * FIRST_MARCH
+        return FIRST_MARCH if self.may_march and enough and is_dispersive(problem) else asked
 
     def is_missing(self, training: Training) -> bool:
         """Return whether training on all of time at once is to be given up; to be asked after every step."""

@@ -204,6 +204,7 @@ class Session:
         self.headway.early = values["early"]
         if values["whole"] is not None:
             self.windows[0].restore(values["whole"], below("whole.", moved))
+        if int(values["march"]) != self.march.count:
             self._begin_march(int(values["march"]), tuple(values["march_origin"]))
         for index, finished in enumerate(values["windows"]):
             self.windows[-1].restore(finished["network"], below(f"windows.{index}.", moved))
@@ -304,7 +305,8 @@ def prepare(problem: Problem, settings: Settings, reference: ReferenceSolution |
     phi = activation(settings.network.trained_activation, settings.network.alpha)
     posed = formulated(problem, settings.formulation)
     warning = smoothness_note(posed, phi, allow_rough=settings.allow_rough)
-    march = March(posed, settings.window_count)
+    headway = Headway.of(posed, settings)
+    march = March(posed, headway.first_count(problem, settings.window_count))
     first = prepare_window(march.problem_of(0, None), settings, settings.seed, march.budget(settings, 0))
     return Session(
         problem=problem,
@@ -314,7 +316,7 @@ def prepare(problem: Problem, settings: Settings, reference: ReferenceSolution |
         dtype=getattr(torch, settings.precision),
         march=march,
         windows=[first],
-        headway=Headway.of(posed, settings),
+        headway=headway,
         reference=reference if reference is not None else find_reference(problem),
         warnings=[sentence for sentence in (warning, *first.notes) if sentence],
     )
