@@ -64,8 +64,7 @@ def _rates(problem: Problem, wave: NDArray[np.float64], order: int) -> NDArray[n
                 symbol[row, fields[partial.field]] += float(coefficient) * _plane_wave(partial, axis, wave)
     if np.linalg.matrix_rank(mass) < len(fields):
         return None
-    rates: NDArray[np.complex128] = np.linalg.eigvals(-np.linalg.solve(mass, symbol))
-    return rates
+    return np.linalg.eigvals(-np.linalg.solve(mass, symbol)).astype(np.complex128)
 
 
 def _plane_wave(partial: Partial, time_axis: int, wave: NDArray[np.float64]) -> complex:
