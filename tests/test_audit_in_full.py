@@ -275,6 +275,17 @@ def test_peak_memory_counts_what_lives_at_once():
     assert memory.peak == 2 * 8000
 
 
+def test_extrapolation_needs_no_step_and_knows_its_error():
+    report = audit(LINE, Field(torch.sin), points=128, schemes=["central2"])
+    central = {f.term: f.fd_vs_ad for f in report.summary if f.dtype == "float64"}
+    for found in report.extrapolations:
+        assert found.fd_vs_ad < 0.1 * central[found.term]  # without a choice, better than central2 at its best step
+        assert found.covered > 0.9
+        # the estimate is the distance from an entry of lower order: too large, but no larger than what that errs by
+        assert found.fd_vs_ad < found.estimated < 100 * central[found.term]
+    assert [found.term for found in report.extrapolations] == ["u_x", "u_xx"]
+
+
 def test_residuals_by_both_ways_are_those_of_the_fields():
     report = audit(LINE, Field(torch.sin), points=128)
     x = audit_sample(LINE, 128, 0, CPU).points[:, 0].numpy()

@@ -27,6 +27,7 @@ from torch import nn
 from pinnsolve.audit.baseline import Model, baselines, higher_derivatives
 from pinnsolve.audit.cost import costs
 from pinnsolve.audit.curve import VCurve, v_curves
+from pinnsolve.audit.extrapolation import extrapolations
 from pinnsolve.audit.kinks import smoothness
 from pinnsolve.audit.loss_gradient import loss_gradient_audit
 from pinnsolve.audit.maps import maps
@@ -34,6 +35,7 @@ from pinnsolve.audit.records import (
     Array,
     Cost,
     DerivativeAudit,
+    Extrapolation,
     Finding,
     LossGradientAudit,
     ResidualAudit,
@@ -98,6 +100,7 @@ def audit(
         doubles = [Model.rounded(part, sample, "float64") for part, sample in samples]
         beside = _Beside(
             costs=tuple(costs(doubles[0], names, schemes, _waiting(device))),
+            extrapolations=tuple(extrapolations(doubles, baselines(doubles, partials, None), names)),
             residuals=tuple(residual_audits(problem, doubles, curves)),
             loss_gradient=loss_gradient_audit(problem, doubles[0].fields64, doubles[0].sample, seed),
             maps=maps(doubles, curves, names),
@@ -110,6 +113,7 @@ class _Beside:
     """What an audit holds beside the V-curves."""
 
     costs: tuple[Cost, ...]
+    extrapolations: tuple[Extrapolation, ...]
     residuals: tuple[ResidualAudit, ...]
     loss_gradient: LossGradientAudit | None
     maps: Mapping[str, NDArray[Any]]

@@ -136,6 +136,25 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Extrapolation:
+    """One derivative by Richardson extrapolation in float64, relative to the RMS of the derivative.
+
+    Attributes:
+        term: the derivative's name.
+        step: the largest of its steps.
+        fd_vs_ad: the RMS of its difference from automatic differentiation.
+        estimated: the RMS of the error that it gives itself.
+        covered: the share of points whose difference is within that.
+    """
+
+    term: str
+    step: float
+    fd_vs_ad: float | None
+    estimated: float | None
+    covered: float
+
+
+@dataclass(frozen=True)
 class ResidualAudit:
     """One equation's residual by automatic differentiation and by finite differences, RMS over the audit's points.
 
@@ -181,6 +200,7 @@ class DerivativeAudit:
         summary: one finding per V-curve.
         sentences: one per derivative, then what is to say of the loss gradient.
         costs: of each derivative by each method.
+        extrapolations: of each derivative, after Richardson.
         residuals: of each equation.
         loss_gradient: None if it was not tested.
         maps: arrays by name: the points, and for every derivative in float64 the error of central2 at its best step.
@@ -190,6 +210,7 @@ class DerivativeAudit:
     summary: tuple[Finding, ...]
     sentences: tuple[str, ...]
     costs: tuple[Cost, ...] = field(default=(), compare=False)  # timings differ from run to run
+    extrapolations: tuple[Extrapolation, ...] = ()
     residuals: tuple[ResidualAudit, ...] = ()
     loss_gradient: LossGradientAudit | None = None
     maps: Mapping[str, NDArray[Any]] = field(default_factory=dict, compare=False)
@@ -198,6 +219,7 @@ class DerivativeAudit:
         """Return what metrics.json holds of the audit."""
         audit = {
             "costs": [dataclasses.asdict(cost) for cost in self.costs],
+            "extrapolations": [dataclasses.asdict(each) for each in self.extrapolations],
             "residuals": [dataclasses.asdict(residual) for residual in self.residuals],
             "loss_gradient": dataclasses.asdict(self.loss_gradient) if self.loss_gradient is not None else None,
         }

@@ -76,6 +76,14 @@ def _show_audit(result: DerivativeAudit) -> None:
     )
     say()
     show_table(
+        ("Richardson extrapolation", "largest step", "FD - AD", "estimated", "covered"),
+        [
+            (e.term, number(e.step, 1), number(e.fd_vs_ad, 1), number(e.estimated, 1), f"{e.covered:.0%}")
+            for e in result.extrapolations
+        ],
+    )
+    say()
+    show_table(
         ("residual", "by AD", "by FD", "difference", "scheme", "relative step"),
         [
             (r.equation, number(r.automatic), number(r.differences), number(r.gap), r.scheme, number(r.step, 1))
