@@ -18,11 +18,13 @@ import platformdirs
 from numpy.typing import NDArray
 
 from pinnsolve.problems import Problem
+from pinnsolve.problems.places import Place
 from pinnsolve.references.bases import BoxChart
 from pinnsolve.references.chebyshev import ElementsChart
 from pinnsolve.references.fourier import FourierChart
 from pinnsolve.references.ode import TimeChart
 from pinnsolve.references.reference import Chart, ReferenceSolution
+from pinnsolve.references.triangles import TriangleChart
 
 VERSION = 1  # of the solvers: raise it when what they compute changes
 _LEAST_SECONDS = 0.2
@@ -32,6 +34,7 @@ _CHARTS: Mapping[str, Callable[..., Chart]] = {
     "fourier": FourierChart,
     "chebyshev": ElementsChart,
     "collocation": BoxChart,
+    "finite elements": TriangleChart,
 }
 
 
@@ -64,7 +67,7 @@ def load(problem: Problem) -> ReferenceSolution | None:
 def save(problem: Problem, reference: ReferenceSolution) -> None:
     """Keep a reference that took time and came to an end; do nothing where that is not possible."""
     path, chart = cached_file(problem), reference.evaluate
-    if path is None or not isinstance(chart, TimeChart | FourierChart | ElementsChart | BoxChart):
+    if path is None or not isinstance(chart, TimeChart | FourierChart | ElementsChart | BoxChart | TriangleChart):
         return
     if reference.seconds < _LEAST_SECONDS or not np.isfinite(list(reference.errors.values())).all():
         return
@@ -95,7 +98,8 @@ def _plain(array: NDArray) -> object:
 
 
 def _is_usable(reference: ReferenceSolution, problem: Problem) -> bool:
-    """Whether the fields are those of the problem and finite at the corners and the centre."""
+    """Whether the fields are those of the problem and finite at a few points."""
     lower, upper = problem.box
-    values = reference(np.stack([lower, (lower + upper) / 2, upper]))
+    places = np.stack([lower, (lower + upper) / 2, upper])
+    values = reference(places if problem.domain is None else Place(problem).sobol(8, seed=0))
     return tuple(values) == problem.field_names and all(np.isfinite(value).all() for value in values.values())

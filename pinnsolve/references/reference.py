@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinnsolve.problems import Problem
+from pinnsolve.problems.places import Place
 
 Points = NDArray[np.float64]
 Values = dict[str, NDArray[np.float64]]
@@ -58,10 +59,13 @@ class ReferenceSolution:
 
 
 def check_points(problem: Problem) -> Points:
-    """Return the uniform grid on which two resolutions are compared, shape (N, d).
+    """Return the points on which two resolutions are compared, shape (N, d).
 
-    2,001 points for one coordinate, 201 x 101 for two, 31 x 31 x 21 for three; ends included.
+    A uniform grid, 2,001 points for one coordinate, 201 x 101 for two, 31 x 31 x 21 for three, ends included; 2^14
+    Sobol points of a domain that is no box.
     """
+    if problem.domain is not None:
+        return Place(problem).sobol(2**14, seed=0)
     counts = {1: (2001,), 2: (201, 101), 3: (31, 31, 21)}[len(problem.coordinates)]
     axes = [np.linspace(c.lower, c.upper, n) for c, n in zip(problem.coordinates, counts, strict=True)]
     return np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1)

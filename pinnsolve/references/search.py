@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pinnsolve.problems import Problem
-from pinnsolve.references import boxes, cache, chebyshev, exact, fourier, ode, tabulated
+from pinnsolve.references import boxes, cache, chebyshev, exact, finite_elements, fourier, ode, tabulated
 from pinnsolve.references.reference import ReferenceSolution
 from pinnsolve.references.refinement import Attempt, largest
 
@@ -41,6 +41,7 @@ COMPUTED = (
     ReferenceSolver("chebyshev", chebyshev.applies, chebyshev.solve, chebyshev.resolutions),
     ReferenceSolver("fourier", fourier.applies, fourier.solve, fourier.resolutions),
     ReferenceSolver("collocation", boxes.applies, boxes.solve, boxes.resolutions),
+    ReferenceSolver("finite elements", finite_elements.applies, finite_elements.solve, finite_elements.resolutions),
 )
 
 GOOD_ENOUGH = 1e-9
