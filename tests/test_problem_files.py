@@ -8,11 +8,12 @@ import sympy
 
 from pinnsolve.problems import Residual, load_problem_file
 from pinnsolve.problems.formulas import Formula, numpy_functions
+from pinnsolve.problems.places import Place
 from pinnsolve.references import exact_derivatives
 
 FILES = sorted((Path(__file__).parents[1] / "problems").glob("*.toml"))
 EPSILON = np.finfo(np.float64).eps
-POINTS = 200
+POINTS = 256
 
 
 @pytest.fixture(params=FILES, ids=lambda path: path.stem)
@@ -33,7 +34,7 @@ def relative_residual(problem, residual: Residual, points):
 def roundoff(problem):
     """Rounding of x moves a term by eps |x u_x / u|: what a function of a large argument makes of it."""
     lower, upper = problem.box
-    points = np.random.default_rng(1).uniform(lower, upper, size=(POINTS, len(lower)))
+    points = Place(problem).sobol(POINTS, seed=3)
     reach = np.maximum(np.abs(lower), np.abs(upper))
     growth = 1.0
     for name in problem.reference.exact:
@@ -55,26 +56,19 @@ def test_a_problem_says_what_it_is_and_where_it_comes_from(problem):
 def test_the_exact_solution_annihilates_equations_and_conditions(problem):
     if set(problem.reference.exact) != set(problem.field_names):
         pytest.skip("no exact solution")
-    generator = np.random.default_rng(0)
-    lower, upper = problem.box
     tolerance = roundoff(problem)
     for equation in problem.equations:
-        points = generator.uniform(lower, upper, size=(POINTS, len(lower)))
+        points = Place(problem).sobol(POINTS, seed=0)
         assert relative_residual(problem, equation, points) < tolerance, equation.name
     for condition in problem.conditions:
-        points = generator.uniform(lower, upper, size=(POINTS, len(lower)))
-        face = condition.face
-        points[:, face.axis] = (lower if face.side == "lower" else upper)[face.axis]
-        for limit in condition.restrictions:
-            points = points[limit.holds(points)]
+        points = Place(problem, condition).sobol(POINTS, seed=1)
         # relative to the solution where the terms of the condition all vanish
         assert relative_condition(problem, condition.residual, points) < tolerance, condition.name
 
 
 def relative_condition(problem, residual, points):
     jet = exact_derivatives(problem, residual.partials, points)
-    lower, upper = problem.box
-    inside = np.random.default_rng(2).uniform(lower, upper, size=(POINTS, len(lower)))
+    inside = Place(problem).sobol(POINTS, seed=2)
     sizes = exact_derivatives(problem, residual.partials, inside)
     size = max(np.abs(values).max() for values in sizes.values())
     return np.abs(residual(numpy_functions(), list(points.T), jet)).max() / size

@@ -112,7 +112,7 @@ class Mean(Block):
 def applies(problem: Problem) -> bool:
     """Whether this is a problem on a box of few enough coordinates, steady or in one space coordinate and time."""
     few = len(problem.coordinates) <= (3 if problem.time_axis is None else 2)
-    return problem.reference.solver == "auto" and few and is_determined(problem)
+    return problem.reference.solver == "auto" and problem.domain is None and few and is_determined(problem)
 
 
 def solve(problem: Problem, tolerance: float = 1e-10, budget: float = 60.0) -> ReferenceSolution:

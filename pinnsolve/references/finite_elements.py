@@ -26,7 +26,7 @@ from pinnsolve.references.weak_form import WeakForm, weak_form
 
 Array = NDArray[np.float64]
 DEGREE = 4
-TOLERANCE = 1e-9
+TOLERANCE = 3e-7  # difference of two levels; the finer one is better by a factor of ten
 LEVELS = 5
 _EDGE = 0.5  # of a triangle on the coarsest mesh, of the radius of a round side plus the distance from it
 _MOST_CUTS = 8
@@ -130,9 +130,9 @@ def _nearest(places: Array, points: Array) -> tuple[Array, NDArray[np.intp]]:
 def _graded(problem: Problem, mesh: Any, corners: Array) -> Any:
     """Return the mesh refined along round sides, and in ever smaller neighbourhoods of corners.
 
-    Quadratic edges leave a round side by O(h⁴), quartic polynomials a smooth solution by O(h⁵): a finer mesh along
-    the sides makes up for it. At a corner all triangles within a radius are cut, then within half of it, and so on:
-    relative to their distance from the corner they have the size of the others.
+    Quadratic edges leave a round side by O(h³), quartic polynomials a smooth solution by O(h⁵): a finer mesh along
+    the sides makes up for some of it. At a corner all triangles within a radius are cut, then within half of it, and
+    so on: relative to their distance from the corner they have the size of the others.
     """
     for _ in range(_ROUND_LAYERS):
         mesh = _halved(problem, mesh, _at_round_sides(problem, mesh))

@@ -22,6 +22,7 @@ Points = NDArray[np.float64]
 Indices = NDArray[np.intp]
 _SAMPLES = 512  # per side: what is narrower than a 512th of a side is not seen
 _SNAP = 1e-5  # of a side or of the domain's size: nodes closer than this are one
+_ON_SIDE = 1e-9  # of the size: points of a side lie on it but for rounding
 _SMOOTHINGS = 6
 _LEAST_EDGES = 8  # along any side that is round
 _ATTEMPTS = 5
@@ -81,7 +82,7 @@ def condition_at(problem: Problem, points: Points) -> list[NDArray[np.bool_]]:
 
 def _holds(condition: Condition, domain: Domain, points: Points) -> NDArray[np.bool_]:
     face: Any = condition.face
-    held = face.holds(points, _SNAP)
+    held = face.holds(points, _ON_SIDE)
     for restriction in condition.restrictions:
         held = held & restriction.holds(points)
     return np.asarray(held, dtype=bool)
