@@ -14,7 +14,7 @@ from pinnsolve.errors import ProblemError, unknown_name
 from pinnsolve.problems.expressions import FUNCTIONS, NUMBERS, OPERATORS, Scope
 from pinnsolve.problems.formulas import constant_value
 from pinnsolve.problems.geometry.domain import Domain, Part
-from pinnsolve.problems.geometry.reading import domain_as_box, located, read_domain, refuse_small_box, space_dimension
+from pinnsolve.problems.geometry.reading import domain_as_box, located, read_domain, refuse_small_box
 from pinnsolve.problems.geometry.shapes import SHAPES
 from pinnsolve.problems.invariants import read_invariant
 from pinnsolve.problems.problem import (
@@ -29,12 +29,12 @@ from pinnsolve.problems.problem import (
     Residual,
 )
 from pinnsolve.problems.schema import ConditionTable, FieldTable, Number, ProblemTable, read_table
+from pinnsolve.problems.space import coordinate_names
 from pinnsolve.problems.syntax import names_in, parse_equation
 from pinnsolve.problems.where import PlaceReader, outward_normal
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 _RESERVED = {*FUNCTIONS, *NUMBERS, *OPERATORS}
-_SPACE_NAMES = ("x", "y", "z")  # of coordinates that are left to the geometry
 
 
 def load_problem_file(path: Path) -> Problem:
@@ -133,15 +133,7 @@ class _Reader:
 
     def _intervals(self) -> dict[str, list[Number]]:
         """Return names and ends as the file writes them; no ends where the geometry gives them."""
-        given = dict(self.table.coordinates)
-        if self.table.geometry is None:
-            return given
-        if not set(given) - {self.table.time or "t"}:
-            count = space_dimension(self.table.geometry)
-            if count > len(_SPACE_NAMES):
-                raise ProblemError(f"{count} space coordinates have no names", key="coordinates", remedy="name them")
-            given = {name: [] for name in _SPACE_NAMES[:count]} | given
-        return given
+        return {name: self.table.coordinates.get(name, []) for name in coordinate_names(self.table)}
 
     def _coordinates(self) -> tuple[Coordinate, ...]:
         for name in self.table.periodic:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pinnsolve.errors import ProblemError
 from pinnsolve.problems.schema import ProblemTable, read_table
+from pinnsolve.problems.space import coordinate_names
 from pinnsolve.problems.syntax import parse_equation
 
 
@@ -43,7 +44,7 @@ def read_outline(path: Path) -> Outline:
     except OSError as error:
         raise ProblemError(f"the file cannot be read: {error.strerror}", file=path.name) from None
     order = max((_equation_order(text, table) for text in table.equations.values()), default=0)
-    coordinates = tuple(table.coordinates)
+    coordinates = coordinate_names(table)
     return Outline(path.stem, table.title, coordinates, order, _reference(table), tuple(table.tags))
 
 
@@ -64,7 +65,7 @@ def _order(node: ast.expr, table: ProblemTable) -> int:
     match node:
         case ast.Name(id=name):
             field, _, suffix = name.rpartition("_")
-            return len(suffix) if field in table.fields and set(suffix) <= set(table.coordinates) else 0
+            return len(suffix) if field in table.fields and set(suffix) <= set(coordinate_names(table)) else 0
         case ast.Call(func=ast.Name(id="d"), args=[operand, *variables]):
             return _order(operand, table) + len(variables)
         case ast.Call(func=ast.Name(id=name), args=arguments):

@@ -15,7 +15,7 @@ from pinnsolve.errors import ProblemError, unknown_name
 from pinnsolve.problems.formulas import constant_value
 from pinnsolve.problems.geometry.domain import Domain
 from pinnsolve.problems.geometry.regions import Difference, Intersection, Leaf, Region, Union
-from pinnsolve.problems.geometry.shapes import SHAPES, Bounds, shape
+from pinnsolve.problems.geometry.shapes import Bounds, shape
 from pinnsolve.problems.syntax import parse_region
 
 Number = Callable[[str], sympy.Expr]
@@ -28,21 +28,6 @@ _OPERATIONS: dict[type[ast.operator], Callable[[Region, Region], Region]] = {
 }
 _PROBES = 2**14  # points in the smallest box that find a domain
 _BOXES = ("cuboid", "hypercube", "interval", "rectangle")
-
-
-def space_dimension(table: Mapping[str, str]) -> int:
-    """Return the number of space coordinates, from the first shape that the table names.
-
-    Raises:
-        ProblemError: it names none.
-    """
-    for key, text in table.items():
-        for node in ast.walk(located(f"geometry.{key}", parse_region, text)):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                if node.func.id not in SHAPES:
-                    raise ProblemError(unknown_name("shape", node.func.id, SHAPES), key=f"geometry.{key}")
-                return SHAPES[node.func.id].dimension(len(node.args))
-    raise ProblemError(f"no shape is named; known: {', '.join(SHAPES)}", key="geometry")
 
 
 def read_domain(

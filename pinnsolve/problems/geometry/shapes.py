@@ -16,6 +16,7 @@ from pinnsolve.problems.formulas import Formula, constant_value, numpy_functions
 from pinnsolve.problems.geometry.logic import conjunction
 from pinnsolve.problems.geometry.polygons import inward, ordered_vertices, walls_of
 from pinnsolve.problems.geometry.sides import Flat, Round, Side
+from pinnsolve.problems.space import DIMENSIONS
 
 Numbers = Sequence[sympy.Expr]
 Symbols = tuple[sympy.Symbol, ...]
@@ -86,7 +87,7 @@ def shape(kind: str, arguments: Numbers, symbols: Symbols) -> Shape:
     form = SHAPES[kind]
     if not form.fits(len(arguments)):
         raise ProblemError(f"{kind} cannot be made of {len(arguments)} numbers", remedy=f"write {form.usage}")
-    dimension = form.dimension(len(arguments))
+    dimension = DIMENSIONS[kind](len(arguments))
     if dimension != len(symbols):
         names = ", ".join(symbol.name for symbol in symbols)
         raise ProblemError(f"{kind} has {dimension} coordinates; the space coordinates here are {names}")
@@ -180,31 +181,26 @@ class Form:
     Attributes:
         usage: as an error message shows it.
         fits: whether it can be made of so many numbers.
-        dimension: of the shape made of so many numbers.
         make: (kind, numbers, symbols) to the shape.
     """
 
     usage: str
     fits: Callable[[int], bool]
-    dimension: Callable[[int], int]
     make: Callable[[str, tuple[sympy.Expr, ...], Symbols], Shape]
 
 
 SHAPES: dict[str, Form] = {
-    "cuboid": Form("cuboid(x_lower, x_upper, y_lower, y_upper, z_lower, z_upper)", (6).__eq__, lambda n: 3, _box),
-    "disk": Form("disk(centre_x, centre_y, radius)", (3).__eq__, lambda n: 2, _sphere),
+    "cuboid": Form("cuboid(x_lower, x_upper, y_lower, y_upper, z_lower, z_upper)", (6).__eq__, _box),
+    "disk": Form("disk(centre_x, centre_y, radius)", (3).__eq__, _sphere),
     "ellipse": Form(
         "ellipse(centre_x, centre_y, half_axis, half_axis) and an angle after it",
         (4, 5).__contains__,
-        lambda n: 2,
         _ellipse,
     ),
-    "hypercube": Form(
-        "hypercube(lower, upper, lower, upper, ...)", lambda n: n >= 2 and n % 2 == 0, lambda n: n // 2, _box
-    ),
-    "interval": Form("interval(lower, upper)", (2).__eq__, lambda n: 1, _box),
-    "polygon": Form("polygon(x1, y1, x2, y2, x3, y3, ...)", lambda n: n >= 6 and n % 2 == 0, lambda n: 2, _polygon),
-    "rectangle": Form("rectangle(x_lower, x_upper, y_lower, y_upper)", (4).__eq__, lambda n: 2, _box),
-    "sphere": Form("sphere(centre_x, centre_y, centre_z, radius)", lambda n: n >= 4, lambda n: n - 1, _sphere),
-    "triangle": Form("triangle(x1, y1, x2, y2, x3, y3)", (6).__eq__, lambda n: 2, _polygon),
+    "hypercube": Form("hypercube(lower, upper, lower, upper, ...)", lambda n: n >= 2 and n % 2 == 0, _box),
+    "interval": Form("interval(lower, upper)", (2).__eq__, _box),
+    "polygon": Form("polygon(x1, y1, x2, y2, x3, y3, ...)", lambda n: n >= 6 and n % 2 == 0, _polygon),
+    "rectangle": Form("rectangle(x_lower, x_upper, y_lower, y_upper)", (4).__eq__, _box),
+    "sphere": Form("sphere(centre_x, centre_y, centre_z, radius)", lambda n: n >= 4, _sphere),
+    "triangle": Form("triangle(x1, y1, x2, y2, x3, y3)", (6).__eq__, _polygon),
 }
