@@ -3,6 +3,7 @@
     python benchmarks/accuracy.py                              the main table, one seed
     python benchmarks/accuracy.py --table engine --seeds 3     three seeds of the harder problems
     python benchmarks/accuracy.py --table long
+    python benchmarks/accuracy.py --all                        every problem of the folder, a minute each
     python benchmarks/accuracy.py --activations elu,tanh,gelu --peer none --name activations
     python benchmarks/accuracy.py --continue                   goes on with an interrupted run
 
@@ -21,7 +22,7 @@ import json
 import os
 from collections.abc import Sequence
 
-from machine import load, save
+from machine import BENCHMARKS, load, save
 from peer_problems import PROBLEMS as PEER_PROBLEMS
 from solver_runs import Case, row
 
@@ -55,13 +56,15 @@ TABLES: dict[str, list[tuple[str, float, float | None]]] = {
         ("kuramoto_sivashinsky", 600, 1e-3),
     ],
 }
+PROBLEM_FILES = BENCHMARKS.parent / "problems"
+EVERY, EVERY_SECONDS = "all", 60.0  # the table of all problems, and the limit of each
 RESULT_NAMES = {"main": "accuracy"}  # of tables that are not saved under their own name
 
 
 def cases(table: str, only: Sequence[str], activations: Sequence[str], seeds: Sequence[int], peer: str) -> list[Case]:
     """Return the runs of a table in their order: solvers alternate, and the first one changes from seed to seed."""
     found = []
-    for problem, seconds, target in TABLES[table]:
+    for problem, seconds, target in _rows(table):
         if only and problem not in only:
             continue
         for position, seed in enumerate(seeds):
@@ -71,6 +74,12 @@ def cases(table: str, only: Sequence[str], activations: Sequence[str], seeds: Se
     return found
 
 
+def _rows(table: str) -> list[tuple[str, float, float | None]]:
+    if table == EVERY:
+        return [(path.stem, EVERY_SECONDS, None) for path in sorted(PROBLEM_FILES.glob("*.toml"))]
+    return TABLES[table]
+
+
 def _peers(problem: str) -> Sequence[str]:
     return ("deepxde",) if problem in PEER_PROBLEMS else ()
 
@@ -78,7 +87,8 @@ def _peers(problem: str) -> Sequence[str]:
 def arguments_of(given: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--table", choices=sorted(TABLES), default="main")
+    parser.add_argument("--table", choices=sorted([*TABLES, EVERY]), default="main")
+    parser.add_argument("--all", dest="table", action="store_const", const=EVERY, help="the same as --table all")
     parser.add_argument("--only", default="", help="problems of the table, separated by commas; default all")
     parser.add_argument("--activations", default="auto", help="separated by commas")
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds, from 0")
