@@ -149,7 +149,9 @@ def test_runs_alternate_and_the_first_solver_changes_from_seed_to_seed():
     )
     assert {case.solver for case in accuracy.cases("engine", [], ["auto"], [0], "none")} == {"pinnsolve"}
     every = accuracy.cases(accuracy.arguments_of(["--all"]).table, [], ["auto"], [0], "none")
-    assert {case.problem for case in every} == {path.stem for path in Path("problems").glob("*.toml")}
+    assert {case.problem for case in every} == {
+        path.stem for path in (Path(__file__).parents[1] / "problems").glob("*.toml")
+    }
     both = accuracy.cases("engine", [], ["auto"], [0], "deepxde")
     with_peer = {case.problem for case in both if case.solver == "deepxde"}
     assert with_peer == {name for name, *_ in accuracy.TABLES["engine"]} & set(peer_problems.PROBLEMS)
