@@ -10,7 +10,7 @@ solve: $(VENV)/ready
 	$(BIN)/pinnsolve solve burgers --time-limit 60
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 gate: $(VENV)/ready
 	$(BIN)/ruff format --check .
