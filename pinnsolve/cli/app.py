@@ -19,6 +19,7 @@ app = typer.Typer(
 Folder = Annotated[Path | None, typer.Option("--problems", help="Folder of problem files.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Mlflow = Annotated[str | None, typer.Option("--mlflow", help="URI of an MLflow store to log to.")]
 Outputs = Annotated[Path, typer.Option("--output", "-o", help="Folder of run folders.")]
 Run = Annotated[str, typer.Argument(help="Folder of a run, or problem/run below the outputs.", metavar="RUN")]
 
@@ -107,6 +108,7 @@ def solve(
     require_error: Annotated[
         float | None, typer.Option(help="Exit 6 unless the relative L2 error is at most this.")
     ] = None,
+    mlflow: Mlflow = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -136,6 +138,7 @@ def solve(
         name=name,
         overwrite=overwrite,
         require_error=require_error,
+        tracking=mlflow,
         json=json,
         quiet=quiet or json,
     )
@@ -172,6 +175,7 @@ def compare(
     problems: Folder = None,
     output: Outputs = Path("outputs"),
     name: Annotated[str | None, typer.Option(help="Name of the comparison; an existing one is gone on with.")] = None,
+    mlflow: Mlflow = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -195,7 +199,7 @@ def compare(
         "seed": seed,
     }
     request = CompareRequest(names or [], options, seeds, grid or [], assignments or [], config, preset, problems)
-    compare_command(request, Place(jobs, scheduler), Output(output, name, target, json, quiet or json, dry_run))
+    compare_command(request, Place(jobs, scheduler), Output(output, name, target, json, quiet or json, dry_run, mlflow))
 
 
 @app.command()
@@ -229,11 +233,27 @@ def audit(
 
 
 @app.command()
-def report(run: Run, output: Outputs = Path("outputs")) -> None:
-    """Draw the figures and the HTML report of a run anew, from its saved numbers alone."""
+def report(
+    run: Run,
+    animated: Annotated[bool, typer.Option("--animate", help="Also the solution over time, as GIF and MP4.")] = False,
+    output: Outputs = Path("outputs"),
+) -> None:
+    """Draw the figures and the HTML report of a run or a comparison anew, from saved numbers alone."""
     from pinnsolve.cli.inspecting import report_command
 
-    report_command(run, output)
+    report_command(run, output, animated)
+
+
+@app.command()
+def export(
+    run: Run,
+    to: Annotated[Path | None, typer.Option(help="File, .pt2 or .onnx; solution.pt2 in the run's folder.")] = None,
+    output: Outputs = Path("outputs"),
+) -> None:
+    """Export the solution of a run as a program that needs no pinnsolve: torch.export or ONNX."""
+    from pinnsolve.cli.exporting import export_command
+
+    export_command(run, output, to)
 
 
 @app.command()
@@ -242,7 +262,7 @@ def predict(
     grid: Annotated[str | None, typer.Option(help="Points per coordinate, e.g. 101,51.")] = None,
     points: Annotated[Path | None, typer.Option(help="CSV file with one column per coordinate.")] = None,
     derivatives: Annotated[str, typer.Option(help="Comma list of derivatives, e.g. u_x,u_xx.")] = "",
-    format: Annotated[str, typer.Option(help="csv or npz.")] = "csv",
+    format: Annotated[str, typer.Option(help="csv, npz, vtk.")] = "csv",
     to: Annotated[Path | None, typer.Option(help="File to write; stdout if none (csv only).")] = None,
     output: Outputs = Path("outputs"),
 ) -> None:

@@ -104,7 +104,7 @@ def compare_command(request: CompareRequest, place: Place, output: Output) -> No
     name = output.name or (f"preset-{request.preset}" if request.preset else default_name(runs))
     with ComparisonFolder.hold(output.outputs, name) as folder:
         batch = Batch(folder, runs, workers.threads)
-        stopped = _executed(batch, place, workers, quiet=output.quiet)
+        stopped = _executed(batch, place, workers, output)
         summary = batch.write_summary(output.target or TARGET, command)
         page = _drawn(folder)
     _print_outcome(batch, summary, page, output)
@@ -137,22 +137,31 @@ class _Interrupt:
         raise KeyboardInterrupt
 
 
-def _executed(batch: Batch, place: Place, workers: Workers, *, quiet: bool) -> int | None:
+def _executed(batch: Batch, place: Place, workers: Workers, output: Output) -> int | None:
     """Execute what is open, one line per run; return the signal that stopped it, None if none did."""
     from pinnsolve.report import build_report
 
     total, known = len(batch.runs), len(batch.metrics)
-    if known and not quiet:
+    if known and not output.quiet:
         say(f"{known} of {total} runs are finished already", stderr=True)
     began = time.monotonic()
     with _Interrupt() as interrupt:
         try:
             for run, metrics in batch.execute(lambda: place.client(workers), build_report):
-                if not quiet:
+                if not output.quiet:
                     say(_line(len(batch.metrics), total, run, metrics, time.monotonic() - began), stderr=True)
+                if output.tracking is not None:
+                    _track(output.tracking, run, metrics, batch)
         except KeyboardInterrupt:
             return interrupt.number or signal.SIGINT
     return None
+
+
+def _track(uri: str, run: Run, metrics: Mapping[str, Any], batch: Batch) -> None:
+    from pinnsolve.runs.tracking import track
+
+    folder = batch.folder.runs / run.problem.name / run.name
+    track(uri, metrics, folder if metrics["status"] != "failed" else None)
 
 
 def _line(done: int, total: int, run: Run, metrics: Mapping[str, Any], seconds: float) -> str:

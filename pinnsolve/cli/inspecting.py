@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pinnsolve.solving import Session
 
 MAX_GRID = 5_000_000
+FORMATS = ("csv", "npz", "vtk")
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,8 @@ def _audit_row(row: dict[str, Any]) -> tuple[object, ...]:
     )
 
 
-def report_command(run: str, outputs: Path) -> None:
-    """Draw the figures and the page of a run, or of a comparison, anew."""
+def report_command(run: str, outputs: Path, animated: bool = False) -> None:
+    """Draw the figures and the page of a run, or of a comparison, anew; and the solution in motion, if asked to."""
     from pinnsolve.report import build_comparison_report, build_report
     from pinnsolve.runs import ComparisonFolder, RunFolder, recording
 
@@ -131,20 +132,28 @@ def report_command(run: str, outputs: Path) -> None:
     is_comparison = ComparisonFolder.is_at(path)
     page = build_comparison_report(ComparisonFolder(path)) if is_comparison else build_report(RunFolder.open(path))
     say(f"report: {page}")
+    if animated:
+        from pinnsolve.report.animation import animate
+
+        for film in animate(RunFolder.open(path)):
+            say(f"animation: {film}")
 
 
 def predict_command(request: PredictRequest) -> None:
     """Evaluate a run and write the values."""
     from pinnsolve.runs import RunFolder, recording
 
-    if request.format not in ("csv", "npz"):
-        raise InputError(f"unknown format {request.format!r}; known: csv, npz")
-    if request.format == "npz" and request.to is None:
-        raise InputError("npz is no text: name a file with --to")
+    if request.format not in FORMATS:
+        raise InputError(f"unknown format {request.format!r}; known: {', '.join(FORMATS)}")
+    if request.format != "csv" and request.to is None:
+        raise InputError(f"{request.format} is no text: name a file with --to")
     session = recording.load_trained(RunFolder.open(recording.run_path(request.run, request.outputs)))
     points = _asked_points(request, session)
-    columns = dict(zip(session.problem.coordinate_names, points.T, strict=True)) | _values(request, session, points)
-    _write(columns, request)
+    values = _values(request, session, points)
+    if request.format == "vtk":
+        _write_vtk(points, values, request, session)
+        return
+    _write(dict(zip(session.problem.coordinate_names, points.T, strict=True)) | values, request)
 
 
 def _asked_points(request: PredictRequest, session: Session) -> NDArray[np.float64]:
@@ -204,6 +213,21 @@ def _values(request: PredictRequest, session: Session, points: NDArray[np.float6
             jet = session.differentiator(session.ansatz, tensor, list(partials.values()))
         values |= {name: jet[partial].double().cpu().numpy() for name, partial in partials.items()}
     return where.spread(values)
+
+
+def _write_vtk(
+    points: NDArray[np.float64], values: dict[str, NDArray[np.float64]], request: PredictRequest, session: Session
+) -> None:
+    from pinnsolve.runs.atomic import write_atomically
+    from pinnsolve.runs.vtk import grid_vtk, points_vtk
+
+    assert request.to is not None
+    title = session.problem.title
+    if request.grid is None:
+        write_atomically(request.to, points_vtk(points, values, title))
+    else:
+        axes = [np.unique(column) for column in points.T]  # of a tensor grid: its own axes
+        write_atomically(request.to, grid_vtk(axes, values, title))
 
 
 def _write(columns: dict[str, NDArray[np.float64]], request: PredictRequest) -> None:

@@ -109,6 +109,7 @@ def solve_command(
     name: str | None,
     overwrite: bool,
     require_error: float | None,
+    tracking: str | None,
     json: bool,
     quiet: bool,
 ) -> None:
@@ -127,6 +128,10 @@ def solve_command(
         recording.begin(folder, problem, settings, command)
         metrics = _driven(session, folder, command, quiet=quiet)
     _print_outcome(metrics, folder, json=json, quiet=quiet)
+    if tracking is not None:
+        from pinnsolve.runs.tracking import track
+
+        track(tracking, folder.metrics(), folder.path)
     _require(metrics, require_error)
 
 

@@ -68,8 +68,10 @@ def _content(folder: RunFolder, metrics: Mapping[str, Any]) -> dict[str, Any]:
         "conditions": _conditions(problem),
         "tables": _filled([tables.accuracy_table(metrics), tables.residual_table(metrics)]),
         "audit": _filled([tables.audit_summary_table(metrics)]),
+        "verdicts": _verdicts(metrics),
         "details": _filled([tables.audit_table(metrics), *_record_tables(folder, metrics)]),
         "command": metrics.get("command") or "",
+        "provenance": _provenance(folder, metrics),
     }
 
 
@@ -81,7 +83,43 @@ def _facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("residual evaluations", tables.count(metrics.get("residual_evaluations"))),
         ("time of the reference", f"{tables.number(metrics.get('reference_seconds'))} s"),
     ]
-    return [(name, value) for name, value in facts if not value.startswith(tables.MISSING)]
+    return [(name, value) for name, value in facts if not value.startswith(tables.MISSING) and value != "0 s"]
+
+
+def _verdicts(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return each verdict on the best finite differences in float64, the derivatives it is on, and what it means."""
+    from pinnsolve.audit.verdict import VERDICTS
+
+    found: dict[str, list[str]] = {}
+    for row in tables.audit_summary_table(metrics).rows:
+        found.setdefault(row[-1], []).append(row[0])
+    return [
+        {"verdict": verdict, "derivatives": ", ".join(terms), "meaning": _sentence(VERDICTS[verdict])}
+        for verdict, terms in found.items()
+        if verdict in VERDICTS
+    ]
+
+
+def _sentence(meaning: str) -> str:
+    plain_words = meaning or "finite differences and automatic differentiation agree as well as the solution is known"
+    return plain_words[0].upper() + plain_words[1:] + "."
+
+
+def _provenance(folder: RunFolder, metrics: Mapping[str, Any]) -> str:
+    """Return with what the run was made: versions, device, seed, the hash of the problem file."""
+    environment = metrics.get("environment") or {}
+    packages = [
+        f"{name} {environment[name]}" for name in ("pinnsolve", "torch", "numpy", "python") if name in environment
+    ]
+    places = [f"on {environment['device']}" if "device" in environment else ""]
+    places += [f"{environment['threads']} threads" if "threads" in environment else ""]
+    settings = metrics.get("settings") or {}
+    places += [f"seed {settings['seed']}" if "seed" in settings else ""]
+    about = folder.settings().get("problem") if folder.has("settings.toml") else None
+    digest = about.get("sha256") if isinstance(about, Mapping) else None
+    places += [f"problem file SHA-256 {str(digest)[:16]}…" if digest else ""]
+    known = [part for part in [*packages, *places] if part]
+    return f"Made with {', '.join(known)}." if known else ""
 
 
 def _domain(metrics: Mapping[str, Any]) -> str:

@@ -1,0 +1,115 @@
+"""Time-dependent solutions in motion: GIF through Pillow, MP4 where ffmpeg is there."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from pinnsolve.errors import InputError
+from pinnsolve.report.style import (
+    REFERENCE_COLOR,
+    SOLUTION_COLOR,
+    figure_style,
+    label,
+    linear_limits,
+    new_figure,
+    symbol,
+)
+from pinnsolve.runs import RunFolder
+
+FRAMES, FRAMES_PER_SECOND = 60, 15
+RESOLUTION = 110  # dots per inch
+
+
+def animate(folder: RunFolder) -> list[Path]:
+    """Draw every field of a run over time into its folder; return the files.
+
+    Raises:
+        InputError: the solution is not one of a single space coordinate and time.
+    """
+    metrics, solution = folder.metrics(), folder.solution()
+    names = [str(name) for name in solution["coordinates"]]
+    time = metrics.get("time")
+    if time not in names or len(names) != 2 or f"axis_{time}" not in solution:
+        shown = ", ".join(names)
+        raise InputError(f"--animate needs a solution over one space coordinate and time; this one is over {shown}")
+    written = []
+    with figure_style():
+        for field in metrics["fields"]:
+            frames = list(_frames(field, solution, names, str(time)))
+            for kind, content in _films(frames).items():
+                written.append(folder.write_figure(f"animation_{label(field)}.{kind}", content))
+    return written
+
+
+def _frames(
+    field: str, solution: Mapping[str, NDArray[Any]], names: list[str], time: str
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield frames (height, width, 3): the field and its reference over space, at evenly spaced times."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    space = next(name for name in names if name != time)
+    x, times = solution[f"axis_{space}"], solution[f"axis_{time}"]
+    values, reference = (_time_first(solution.get(key), names, time) for key in (field, f"{field}_reference"))
+    assert values is not None
+    low, high = linear_limits(values, *([] if reference is None else [reference]))
+    room = 0.06 * (high - low)
+    figure: Figure = new_figure(4.6, 3.0)
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(RESOLUTION)
+    axes = figure.subplots()
+    axes.set(xlim=(x[0], x[-1]), ylim=(low - room, high + room), xlabel=symbol(space), ylabel=symbol(field))
+    axes.grid(True)
+    if reference is not None:
+        (truth,) = axes.plot(x, reference[0], color=REFERENCE_COLOR, linewidth=2.6, alpha=0.35, label="reference")
+    (line,) = axes.plot(x, values[0], color=SOLUTION_COLOR, label="network")
+    axes.legend(loc="upper right")
+    for index in np.unique(np.linspace(0, len(times) - 1, FRAMES).astype(int)):
+        line.set_ydata(values[index])
+        if reference is not None:
+            truth.set_ydata(reference[index])
+        axes.set_title(f"{label(time)} = {times[index]:.3f}")
+        canvas.draw()
+        yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _time_first(values: NDArray[Any] | None, names: list[str], time: str) -> NDArray[Any] | None:
+    return None if values is None else np.moveaxis(values, names.index(time), 0)
+
+
+def _films(frames: list[NDArray[np.uint8]]) -> dict[str, bytes]:
+    films = {"gif": _gif(frames)}
+    if shutil.which("ffmpeg"):
+        films["mp4"] = _mp4(frames)
+    return films
+
+
+def _gif(frames: list[NDArray[np.uint8]]) -> bytes:
+    from PIL import Image
+
+    images = [Image.fromarray(frame).convert("P", palette=Image.Palette.ADAPTIVE) for frame in frames]
+    buffer = io.BytesIO()
+    duration = round(1000 / FRAMES_PER_SECOND)
+    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=duration, loop=0)
+    return buffer.getvalue()
+
+
+def _mp4(frames: list[NDArray[np.uint8]]) -> bytes:
+    import subprocess
+
+    height, width = (2 * (size // 2) for size in frames[0].shape[:2])  # the codec wants even sizes
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "film.mp4"
+        command = ["ffmpeg", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]
+        command += ["-r", str(FRAMES_PER_SECOND), "-i", "-", "-pix_fmt", "yuv420p", str(path)]
+        data = b"".join(np.ascontiguousarray(frame[:height, :width]).tobytes() for frame in frames)
+        subprocess.run(command, input=data, check=True, capture_output=True)
+        return path.read_bytes()
