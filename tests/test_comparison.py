@@ -533,6 +533,15 @@ def test_any_fault_in_a_run_is_a_row(problems, tmp_path, monkeypatch):
     assert execute(Order.of(expand(Grid(("decay",)), problems)[0], Path("/proc/none"), 1))["status"] == "failed"
 
 
+def test_a_page_that_cannot_be_drawn_costs_no_result(problems, tmp_path):
+    def fault(folder):
+        raise OSError(f"no space for {folder.name}")
+
+    record = execute(Order.of(expand(Grid(("decay",)), problems)[0], tmp_path, 1), fault)
+    assert record["status"] == "finished"
+    assert "the page is not drawn: OSError: no space for" in record["warnings"][-1]
+
+
 def test_a_run_that_diverges_is_finished_with_that_status(problems, tmp_path):
     settings = {"training.optimizer": "adam", "training.learning_rate": 1e30, "training.steps": 50}
     order = Order.of(expand(Grid(("decay",), settings), problems)[0], tmp_path, 1)

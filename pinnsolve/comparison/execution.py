@@ -145,6 +145,15 @@ def _solved(order: Order, report: Report | None) -> dict[str, Any]:
         if status == "finished":  # an optimizer that diverged has no finite state to go on from
             save_checkpoint(folder, session.training.step, *session.state())
         metrics = recording.record(folder, finish(session, status), order.command)
+        fault = _report_fault(report, folder)
+        return metrics if not fault else {**metrics, "warnings": [*metrics["warnings"], fault]}
+
+
+def _report_fault(report: Report | None, folder: Any) -> str:
+    """Draw a run's page; return what went wrong: the numbers are worth more than their page."""
+    try:
         if report is not None:
             report(folder)
-        return metrics
+    except Exception as error:
+        return f"the page is not drawn: {type(error).__name__}: {str(error)[:300]}"
+    return ""
