@@ -213,6 +213,8 @@ async def visited(port, path, scripts):
     requests = [event["request"]["url"] for event in tab.named("Network.requestWillBeSent")]
     complaints = tab.named("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
     socket.close()
+    while await socket.read_message() is not None:  # until the browser has closed its end too
+        pass
     return values, requests, complaints
 
 
