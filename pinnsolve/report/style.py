@@ -91,6 +91,7 @@ def rendered(figure: Figure) -> dict[str, bytes]:
         buffer = io.BytesIO()
         figure.savefig(buffer, format=kind, metadata=metadata)
         files[kind] = buffer.getvalue()
+        figure.set_layout_engine("none")  # keeps the places found, which take a quarter of the time to find
     return files
 
 
