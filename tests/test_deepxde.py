@@ -409,6 +409,7 @@ def test_a_missing_package_is_a_missing_resource(monkeypatch):
     [
         ({"training.optimizer": "lm"}, "no optimizer 'lm'; known: auto, adam, lbfgs"),
         ({"derivatives": "fd"}, "derivatives = fd needs engine = native"),
+        ({"derivatives": "coupled"}, "derivatives = coupled needs engine = native"),
     ],
 )
 def test_settings_of_the_native_engine_are_refused(problem_from, options, reason):

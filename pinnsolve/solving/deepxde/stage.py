@@ -146,8 +146,11 @@ def deepxde_plan(
     chosen = settings.training
     if chosen.optimizer not in ("auto", *OPTIMIZERS):
         raise SettingsError(f"engine deepxde has no optimizer {chosen.optimizer!r}; known: auto, adam, lbfgs")
-    if settings.derivatives == "fd":
-        raise SettingsError("engine deepxde differentiates by its own autograd; derivatives = fd needs engine = native")
+    if settings.derivatives in ("fd", "coupled"):
+        kind = settings.derivatives
+        raise SettingsError(
+            f"engine deepxde differentiates by its own autograd; derivatives = {kind} needs engine = native"
+        )
     recipe = chosen_recipe(settings)
     weight = recipe.condition_weight if isinstance(chosen.balance, str) else chosen.balance
     made: list[PeerModel] = []
