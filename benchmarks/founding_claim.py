@@ -2,6 +2,7 @@
 
     python benchmarks/founding_claim.py                     the default plan, three seeds, about 50 minutes
     python benchmarks/founding_claim.py --optimizer lm      gradient training alone, about 50 minutes
+    python benchmarks/founding_claim.py --optimizer ssbroyden   with line searches, which need whole gradients
     python benchmarks/founding_claim.py --table             prints the tables from the saved results, draws the figure
 
 *ELU has zero second derivative for positive inputs, so finite-difference errors shrink compared with tanh.* Every
@@ -194,7 +195,7 @@ def drawn(rows: Sequence[Row], optimizer: str) -> Any:
 def arguments_of(given: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--optimizer", default="auto", help="auto: the default plan; lm: gradient training alone")
+    parser.add_argument("--optimizer", default="auto", help="auto: the default plan; lm, ssbroyden, ...: one stage")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--problems", default=",".join(PROBLEMS))
     parser.add_argument("--activations", default=",".join(ACTIVATIONS))
