@@ -520,6 +520,16 @@ def test_a_run_is_reported_as_failed_if_its_folder_cannot_be_seen(client, proble
     assert "must name a shared folder" in record["reason"]
 
 
+def test_workers_elsewhere_keep_their_own_threads(problems, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr("torch.set_num_threads", given.append)
+    monkeypatch.setattr("pinnsolve.comparison.execution._solved", lambda order, report: {})
+    run = expand(Grid(("decay",)), problems)[0]
+    for threads in (0, 3):
+        execute(Order.of(run, tmp_path, threads))
+    assert given == [3]
+
+
 def test_any_fault_in_a_run_is_a_row(problems, tmp_path, monkeypatch):
     def fault(*_):
         raise ZeroDivisionError("inside the run")

@@ -103,7 +103,7 @@ def compare_command(request: CompareRequest, place: Place, output: Output) -> No
     command = shlex.join(["pinnsolve", *sys.argv[1:]])
     name = output.name or (f"preset-{request.preset}" if request.preset else default_name(runs))
     with ComparisonFolder.hold(output.outputs, name) as folder:
-        batch = Batch(folder, runs, workers.threads)
+        batch = Batch(folder, runs, 0 if place.scheduler else workers.threads)
         stopped = _executed(batch, place, workers, output)
         summary = batch.write_summary(output.target or TARGET, command)
         page = _drawn(folder)

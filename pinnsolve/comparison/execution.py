@@ -29,7 +29,7 @@ class Order:
         name: of the run's own folder in runs/<problem>/.
         command: that repeats the run.
         label: the run in words.
-        threads: for matrix kernels.
+        threads: for matrix kernels; 0 for as many as the worker has been given.
     """
 
     problem_text: str
@@ -73,7 +73,8 @@ def execute(order: Order, report: Report | None = None) -> dict[str, Any]:
     """
     import torch
 
-    torch.set_num_threads(order.threads)
+    if order.threads:
+        torch.set_num_threads(order.threads)
     began = time.monotonic()
     try:
         record = _solved(order, report)
