@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from pinnsolve.solving import finish, prepare
 from pinnsolve.solving import headway as headway_module
-from pinnsolve.solving import prepare
 from pinnsolve.solving import session as session_module
 from pinnsolve.solving.headway import Headway
 from pinnsolve.solving.settings import resolve_settings
@@ -116,6 +116,12 @@ def test_the_smaller_residual_wins_in_the_end(problem_from, monkeypatch):
             pass
         assert session.march.count == (1 if better == "whole" else 2)
         assert session.training.step == 12
+        told = ["2 windows of time were tried and left a larger residual than all of it at once"]
+        assert [text for text in session.warnings if "window" in text] == told * (better == "whole")
+        solution = finish(session)
+        assert {bool(each.window) for each in solution.history} == {True, False}
+        kept = [each for each in solution.history if bool(each.window) == (better == "march")]
+        assert solution.kept_step() in [each.training for each in kept]
         monkeypatch.undo()
 
 

@@ -17,8 +17,8 @@ VERDICTS = {
     "use tanh, sine or gelu",
     "derivative mismatch": "ways of differentiating disagree by far more than their errors: one derivative is wrong, "
     "do not trust this solution",
-    "kink-limited": "kinks of the activation limit finite differences at every step; use automatic differentiation, "
-    "or tanh, sine or gelu",
+    "kink-limited": "steps at which finite differences would be accurate reach across kinks of the activation; "
+    "use automatic differentiation, or tanh, sine or gelu",
     "rounding-limited": "finite differences at their best step add more error than the network; "
     "use automatic differentiation",
     "network-limited": "the network's own derivative is far from exact, however it is taken; train longer",

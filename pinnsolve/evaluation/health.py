@@ -22,8 +22,8 @@ def health_sentences(problem: Problem, evaluation: Evaluation, loss: float | Non
     Args:
         problem: tells how large the data are.
         evaluation: errors, and values on the evaluation points.
-        loss: the least loss of the last steps.
-        held_out: the objective on points that training never saw, at the last of them.
+        loss: of the step whose network the solution is.
+        held_out: the objective after it, on points that training never saw.
     """
     sentences = trivial_sentences(problem, evaluation)
     error = evaluation.error

@@ -30,6 +30,7 @@ from pinnsolve.training import Training, TrainingStep
 from pinnsolve.training.loop import below
 
 MARCH_GOAL = 1e-13  # held-out objective at which a window leaves the rest of its time to later ones
+WINDOW = "window"  # begins what is said of one of them
 WINDOW_SEED = 1_000_003  # from one window of time to the next
 
 
@@ -268,6 +269,11 @@ class Session:
         marched = replace(objective, fields=self.ansatz, differentiator=self.differentiator).value(points)
         if self.whole.training.best_held_out < marched:
             self.whole.training.step, self.whole.training.reason = self.training.step, self.training.reason
+            count, own = self.march.count, [text for text in self.warnings if not text.startswith(WINDOW)]
+            self.warnings = [
+                *own,
+                f"{count} windows of time were tried and left a larger residual than all of it at once",
+            ]
             self.windows, self.march, self.whole = [self.whole], March(self.posed, 1), None
 
     def _begin_window(self, origin: tuple[float, int] | None = None) -> None:
@@ -291,7 +297,7 @@ class Session:
         if index + 1 < self.march.count:
             window.training.goal = MARCH_GOAL  # the time that is left helps the windows to come more
         self.windows.append(window)
-        self.warnings += [f"window {index + 1}: {note}" for note in [*notes, *window.notes]]
+        self.warnings += [f"{WINDOW} {index + 1}: {note}" for note in [*notes, *window.notes]]
 
 
 def prepare(problem: Problem, settings: Settings, reference: ReferenceSolution | None = None) -> Session:

@@ -36,6 +36,7 @@ from pinnsolve.problems import Problem
 from pinnsolve.solving.differentiation import steps_of
 from pinnsolve.solving.session import Progress, Session
 from pinnsolve.solving.settings import Settings
+from pinnsolve.training import TrainingStep
 
 CLASSICAL_SHARE = 0.25  # of the seconds of training, to find out what a classical solver takes
 CLASSICAL_SECONDS = (1.0, 15.0)  # at least, at most
@@ -187,10 +188,24 @@ class Solution:
         return sentences
 
     def _health_sentences(self) -> list[str]:
-        recent = [progress.training for progress in self.history[-20:]]
-        held_out = next((step.held_out for step in reversed(recent) if step.held_out is not None), None)
-        loss = min((step.loss for step in recent), default=None)
+        step = self.kept_step()
+        loss, held_out = (None, None) if step is None else (step.loss, step.held_out)
         return health_sentences(self.problem, self.evaluation, loss, held_out)
+
+    def kept_step(self) -> TrainingStep | None:
+        """Return the step whose network this solution is; of several windows of time the one that was solved worst.
+
+        Steps of all of time at once have no number of a window, or 0 if a march was tried after them.
+        """
+        marched = isinstance(self.ansatz, PiecewiseAnsatz)
+        best: dict[int | None, tuple[float, TrainingStep]] = {}
+        for progress in self.history:
+            held_out = progress.training.held_out
+            if held_out is not None and bool(progress.window) == marched:
+                known = best.get(progress.window)
+                if known is None or held_out < known[0]:
+                    best[progress.window] = held_out, progress.training
+        return max(best.values(), key=lambda pair: pair[0])[1] if best else None
 
 
 def finish(session: Session, status: str = "finished") -> Solution:
