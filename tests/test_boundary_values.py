@@ -60,7 +60,7 @@ def on_boundary(problem, count=256):
 
 
 def test_the_distance_vanishes_on_the_boundary_only(problem):
-    constraints = derive_constraints(problem)
+    constraints = derive_constraints(problem, "hard")
     assert not constraints.soft
     assert not constraints.notes
     distance = constraints.fields["u"].distance
@@ -78,7 +78,7 @@ def test_the_distance_vanishes_on_the_boundary_only(problem):
 
 
 def test_jets_are_finite_on_the_boundary_and_those_of_autograd(problem, generator):
-    constraints = derive_constraints(problem)
+    constraints = derive_constraints(problem, "hard")
     ansatz = build_ansatz(problem, resolve_settings({}, {}), constraints, generator)
     dimension = len(problem.coordinates)
     eye = np.eye(dimension, dtype=int)
@@ -187,9 +187,18 @@ wave = "d(u, t, t) = laplacian(u)"
     ],
 )
 def test_values_that_no_smooth_form_meets_stay_soft_with_a_reason(problem_from, geometry, conditions, reason):
-    constraints = derive_constraints(problem_from(HEAD + geometry + conditions))
+    constraints = derive_constraints(problem_from(HEAD + geometry + conditions), "hard")
     assert any(reason in note for note in constraints.notes), constraints.notes
     assert constraints.soft
+
+
+@pytest.mark.parametrize(("name", "is_soft"), [("L", True), ("union", True), ("notch", True), ("lens", False)])
+def test_values_at_reentrant_corners_are_built_in_on_request_only(problem_from, name, is_soft):
+    problem = problem_from(HEAD + DOMAINS[name] + "\n" + condition("boundary", "u = 0"))
+    constraints = derive_constraints(problem)
+    assert bool(constraints.soft) == is_soft
+    assert any("re-entrant corner" in note for note in constraints.notes) == is_soft
+    assert not derive_constraints(problem, "hard").soft
 
 
 def test_the_reference_is_never_built_in(problem_from):

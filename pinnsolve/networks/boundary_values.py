@@ -16,12 +16,15 @@ Sides = dict[tuple[Shape, int], FaceData]
 Refused = list[tuple[FaceData, str]]
 
 
-def boundary_values(problem: Problem, data: Sequence[FaceData]) -> tuple[HardConstraint, list[FaceData], Refused]:
+def boundary_values(
+    problem: Problem, data: Sequence[FaceData], singular: bool = False
+) -> tuple[HardConstraint, list[FaceData], Refused]:
     """Return the form u = lift + distance · N that meets values on parts of the boundary.
 
     Args:
         problem: on a domain that is no box.
         data: values on whole parts of its boundary.
+        singular: whether distance functions that are singular at corners of a factor may be used.
 
     Returns:
         The form, the data that it meets, and those that it does not meet with the reason.
@@ -35,7 +38,7 @@ def boundary_values(problem: Problem, data: Sequence[FaceData]) -> tuple[HardCon
             refused.append((datum, "its data are the reference; built in, they would be the answer"))
             kept.remove(datum)
     while kept:
-        reason, losers = _obstacle(domain, kept)
+        reason, losers = _obstacle(domain, kept, singular)
         if not losers:
             return _form(domain, kept), kept, refused
         refused += [(datum, reason) for datum in kept if datum in losers]
@@ -43,7 +46,7 @@ def boundary_values(problem: Problem, data: Sequence[FaceData]) -> tuple[HardCon
     return FREE, [], refused
 
 
-def _obstacle(domain: Domain, data: Sequence[FaceData]) -> tuple[str, list[FaceData]]:
+def _obstacle(domain: Domain, data: Sequence[FaceData], singular: bool) -> tuple[str, list[FaceData]]:
     """Return the first reason why these data cannot be built in, and those to leave out; none if all can."""
     sides, twice = _by_side(data)
     if twice:
@@ -53,6 +56,9 @@ def _obstacle(domain: Domain, data: Sequence[FaceData]) -> tuple[str, list[FaceD
     bare = [datum for datum in data if any(side not in covered for side in _sides_of(datum))]
     if bare:
         return "the other sides that the shape or union has in the domain do not have this value too", bare
+    cornered = [] if singular else [datum for factor in walls for datum in _cornered(factor, sides)]
+    if cornered:
+        return "its distance function is singular at a re-entrant corner; --constraints hard builds it in", cornered
     boundary = _boundary(domain, walls, sides)
     for i, j in boundary.cosines:
         if boundary.walls[i].data != boundary.walls[j].data:
@@ -80,6 +86,14 @@ def _boundary(domain: Domain, factors: Iterable[Factor], sides: Sides) -> Bounda
 
 def _value(factor: Factor, sides: Sides) -> sympy.Expr:
     return next(sides[side].data for side in factor.sides if side in sides)
+
+
+def _cornered(factor: Factor, sides: Sides) -> list[FaceData]:
+    """Return the givers of a factor of several sides: second derivatives of its level grow as 1/r at their corners.
+
+    A network has to undo that: on an L-shape the error was 2e-2 with the value as a residual, 2e-1 with it built in.
+    """
+    return _givers(factor, sides) if len(factor.sides) > 1 else []
 
 
 def _givers(factor: Factor, sides: Sides) -> list[FaceData]:

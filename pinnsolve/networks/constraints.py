@@ -60,7 +60,7 @@ class _Builder:
     parts: list[FaceData] = field(default_factory=list)
     base: HardConstraint = FREE
 
-    def offer_parts(self, data: Sequence[FaceData]) -> None:
+    def offer_parts(self, data: Sequence[FaceData], singular: bool) -> None:
         """Build in what can be built in of these values on parts of the boundary."""
         kept = []
         for datum in data:
@@ -71,7 +71,7 @@ class _Builder:
                 self.notes.append(_note([datum], rough))
             else:
                 kept.append(datum)
-        constraint, built, reasons = boundary_values(self.problem, kept)
+        constraint, built, reasons = boundary_values(self.problem, kept, singular)
         outside = _outside(constraint.lift, self.unknown, self.problem) if built else ""
         mismatch = max((_mismatch(datum, constraint.lift, self.problem) for datum in built), default=0.0)
         if not mismatch <= TOLERANCE:
@@ -120,13 +120,14 @@ def derive_constraints(problem: Problem, mode: str = "auto") -> Constraints:
 
     Args:
         problem: the problem.
-        mode: "auto" or "hard" builds in what can be built in; "soft" leaves every condition a residual.
+        mode: "auto" builds in what can be built in, "hard" also where distances are singular at re-entrant corners;
+            "soft" leaves every condition a residual.
     """
     constraints, built_in, notes = {}, set(), []
     for each in problem.fields:
         builder = _Builder(problem, each)
         if mode != "soft":
-            builder.offer_parts(_data_on_parts(problem, each))
+            builder.offer_parts(_data_on_parts(problem, each), singular=mode == "hard")
             for data in _data_by_face(problem, each):
                 builder.offer(data)
         hard = [*builder.hard, *builder.parts]
