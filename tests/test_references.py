@@ -390,6 +390,20 @@ def table(tmp_path):
 AXIS = np.linspace(0, 1, 21)
 
 
+def test_a_file_may_lack_fields_and_tell_its_error(tmp_path):
+    np.savez(tmp_path / "u.npz", x=AXIS, t=AXIS, u=AXIS[:, None] * AXIS)
+    given = 'fields = ["u", "p"]\nreference = { file = "u.npz", error = 1e-7 }'
+    problem = problem_of(["u_t = p_x", "p_t = u_x"], [("t = 0", "u = 0")], top=given, path=tmp_path / "problem.toml")
+    reference = find_reference(problem)
+    assert reference.errors == {"u": 1e-7}
+    np.testing.assert_allclose(reference(np.array([[0.5, 0.3]]))["u"], 0.15, rtol=1e-13)
+
+
+def test_an_error_without_a_file_is_refused():
+    with pytest.raises(ProblemError, match=r"reference\.error: only a file has an error"):
+        problem_of(["u_t = u_x"], [("t = 0", "u = 0")], top="reference.error = 1e-7")
+
+
 def test_a_file_is_interpolated(table):
     problem = table(x=AXIS, t=AXIS, u=AXIS[:, None] ** 3 * AXIS)
     reference = find_reference(problem)

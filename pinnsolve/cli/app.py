@@ -60,6 +60,19 @@ def show(
 
 
 @app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the problem; the file is NAME.toml.")],
+    source: Annotated[str | None, typer.Option("--from", help="Start from a copy of this problem.")] = None,
+    like: Annotated[str | None, typer.Option(help="ode, 1d-time, 2d-steady; default 1d-time.")] = None,
+    problems: Folder = None,
+) -> None:
+    """Write a commented problem file to start from."""
+    from pinnsolve.cli.browsing import new_command
+
+    new_command(name, problems, source, like)
+
+
+@app.command()
 def check(
     names: Annotated[
         list[str] | None, typer.Argument(help="Names or paths; all problems if none.", metavar="PROBLEM...")

@@ -12,7 +12,7 @@ from pinnsolve.errors import InputError, unknown_name
 if TYPE_CHECKING:
     from pinnsolve.problems.problem import Problem
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 
 def problems_folder(folder: str | Path | None = None) -> Path:
@@ -62,6 +62,6 @@ def problem_path(name: str | Path, folder: str | Path | None = None) -> Path:
     if str(name).endswith(".toml"):
         return Path(name)
     known = {path.stem: path for path in problem_files(folder)}
-    if not _NAME.fullmatch(str(name)) or name not in known:
+    if not NAME.fullmatch(str(name)) or name not in known:
         raise InputError(unknown_name("problem", str(name).encode("unicode_escape").decode(), known))
     return known[str(name)]

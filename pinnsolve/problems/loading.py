@@ -295,8 +295,10 @@ class _Reader:
         given = [key for key in ("exact", "solver", "file") if getattr(table, key) is not None]
         if len(given) > 1:
             raise ProblemError(f"{' and '.join(given)} exclude each other", key="reference")
+        if table.error is not None and table.file is None:
+            raise ProblemError("only a file has an error to be told", key="reference.error", remedy="remove it")
         if table.file is not None:
-            return Reference(self.exact, file=self._data_file(table.file, "reference.file"))
+            return Reference(self.exact, file=self._data_file(table.file, "reference.file"), error=table.error)
         return Reference(self.exact, solver="none" if self.exact else (table.solver or "auto"))
 
     def _data_file(self, name: str, key: str) -> Path:

@@ -222,11 +222,19 @@ class Invariant:
 
 @dataclass(frozen=True)
 class Reference:
-    """What the problem file names as the truth."""
+    """What the problem file names as the truth.
+
+    Attributes:
+        exact: expressions by field.
+        solver: whether one is to be computed.
+        file: an archive of values on a grid.
+        error: the relative error of the file's values; None where it is not known.
+    """
 
     exact: Mapping[str, sympy.Expr] = field(default_factory=dict)
     solver: Literal["auto", "none"] = "none"
     file: Path | None = None
+    error: float | None = None
 
 
 @dataclass(frozen=True)

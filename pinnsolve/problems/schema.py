@@ -41,6 +41,7 @@ class ReferenceTable(_Table):
     exact: dict[str, Text] | None = None
     solver: Literal["auto", "none"] | None = None
     file: Text | None = None
+    error: Annotated[float, Field(ge=0)] | None = None
 
 
 class ProblemTable(_Table):

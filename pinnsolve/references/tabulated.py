@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,9 @@ def applies(problem: Problem) -> bool:
 def solve(problem: Problem) -> ReferenceSolution:
     """Return the spline through the file's values.
 
-    The file is an .npz archive with one ascending array per coordinate and one array per field on their
-    tensor grid, all named as in the problem. Their own error is not known: NaN.
+    The file is an .npz archive with one ascending array per coordinate and arrays of fields on their tensor
+    grid, all named as in the problem; fields without an array are absent. Their own error is what the problem
+    file says, NaN where it says nothing.
 
     Raises:
         ProblemError: the file is none such; names the array.
@@ -36,18 +38,20 @@ def solve(problem: Problem) -> ReferenceSolution:
     path = problem.reference.file
     if path is None:
         raise ValueError(f"{problem.name} names no file of values")
-    arrays = _read(path, [*problem.coordinate_names, *problem.field_names])
+    arrays = _read(path, problem.coordinate_names, problem.field_names)
+    names = [name for name in problem.field_names if name in arrays]
     axes = [_axis(problem, index, arrays) for index in range(len(problem.coordinates))]
     shape = tuple(len(axis) for axis in axes)
-    for name in problem.field_names:
+    for name in names:
         if arrays[name].shape != shape:
             raise ProblemError(f"array {name!r} has the shape {arrays[name].shape}, the axes have {shape}", key=_KEY)
-    splines = {name: _spline(axes, arrays[name]) for name in problem.field_names}
+    splines = {name: _spline(axes, arrays[name]) for name in names}
 
     def evaluate(points: Points) -> Values:
         return {name: np.asarray(spline(points)) for name, spline in splines.items()}
 
-    return ReferenceSolution("file", dict.fromkeys(problem.field_names, math.nan), 0.0, evaluate)
+    error = math.nan if problem.reference.error is None else problem.reference.error
+    return ReferenceSolution("file", dict.fromkeys(names, error), 0.0, evaluate)
 
 
 def _spline(axes: list[NDArray[np.float64]], values: NDArray[np.float64]) -> NdBSpline:
@@ -61,14 +65,16 @@ def _spline(axes: list[NDArray[np.float64]], values: NDArray[np.float64]) -> NdB
     return NdBSpline(tuple(knots), values, tuple(degrees), extrapolate=True)
 
 
-def _read(path: Path, names: list[str]) -> dict[str, NDArray[np.float64]]:
-    """Return the named arrays as float64."""
+def _read(path: Path, axes: Sequence[str], fields: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """Return the named arrays as float64: all axes, and the fields that are there."""
     if path.stat().st_size > MAX_FILE_BYTES:
         raise ProblemError(f"{path.name} has more than {MAX_FILE_BYTES} bytes", key=_KEY)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ProblemError(f"{path.name} is no .npz archive", key=_KEY)
+            present = [name for name in fields if name in archive.files]
+            names = [*axes, *(present or fields)]
             _check_sizes(path, names)
             missing = [name for name in names if name not in archive.files]
             if missing:
@@ -79,7 +85,7 @@ def _read(path: Path, names: list[str]) -> dict[str, NDArray[np.float64]]:
         raise ProblemError(f"{path.name} cannot be read as .npz: {str(error)[:100]}", key=_KEY) from None
 
 
-def _check_sizes(path: Path, names: list[str]) -> None:
+def _check_sizes(path: Path, names: Sequence[str]) -> None:
     """Refuse an archive whose arrays unpack to more than memory should hold."""
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
