@@ -94,6 +94,35 @@ def test_what_is_no_initial_value_problem_is_collocated_in_space_and_time():
     check_against_exact(problem)
 
 
+@pytest.mark.parametrize(
+    ("equation", "start", "boundary", "coordinates", "top", "exact"),
+    [
+        ("u_t = 0.1*laplacian(u)", ["u = exact(u)"], ["u = exact(u)"], SQUARE, "", "exp(-t)*sin(x + y)"),
+        ("u_t = laplacian(u) - u^3", ["u = exact(u)"], ["dn(u) = dn(exact(u))"], SQUARE, "", "cos(x - y + t/2)"),
+        ("u_tt = laplacian(u)", ["u = exact(u)", "u_t = d(exact(u), t)"], ["u = exact(u)"], SQUARE, "", "sin(x + t)*y"),
+        (
+            "u_t + u_x = 0.1*laplacian(u)",
+            ["u = exact(u)"],
+            [],
+            'x = [0, "2*pi"]\ny = [0, "2*pi"]',
+            'periodic = ["x", "y"]',
+            "sin(x - t)*cos(y)*exp(-t/5)",
+        ),
+    ],
+    ids=["dirichlet", "nonlinear, neumann", "second order in time", "periodic"],
+)
+def test_two_space_coordinates_and_time(equation, start, boundary, coordinates, top, exact):
+    conditions = [*(("t = 0", text) for text in start), *(("boundary", text) for text in boundary)]
+    text = f'{top}\nmanufactured.u = "{exact}"'
+    problem = problem_of([equation], conditions, coordinates + "\nt = [0, 0.5]", text)
+    found = boxes.collocate(replace(problem, reference=Reference(solver="auto")), [9, 9, 8])
+    points = points_of(problem, 500)
+    value = problem.partial("u")
+    truth = exact_derivatives(problem, [value], points)[value]
+    # a series of nine functions over a unit, or a period, of functions that turn by one radian in it
+    assert relative_differences({"u": truth}, found(points))["u"] < 1e-6
+
+
 def test_conditions_on_parts_of_a_face_together_determine_the_solution():
     mixed = [("y = 0 and x < 0.5", "u = exact(u)"), ("y = 0 and x > 0.5", "dn(u) = dn(exact(u))")]
     rest = [(face, "u = exact(u)") for face in ("x = 0", "x = 1", "y = 1")]

@@ -110,8 +110,8 @@ class Mean(Block):
 
 
 def applies(problem: Problem) -> bool:
-    """Whether this is a problem on a box of few enough coordinates, steady or in one space coordinate and time."""
-    few = len(problem.coordinates) <= (3 if problem.time_axis is None else 2)
+    """Whether this is a problem on a box of at most three coordinates, time among them or not."""
+    few = len(problem.coordinates) <= 3
     return problem.reference.solver == "auto" and problem.domain is None and few and is_determined(problem)
 
 

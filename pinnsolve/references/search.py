@@ -20,12 +20,14 @@ class ReferenceSolver:
         applies: whether it is a way for a problem.
         solve: the way itself.
         resolutions: its runs on a problem from coarse to fine, until a moment of `time.perf_counter`, each timed.
+        last_resort: only where no other solver applies.
     """
 
     name: str
     applies: Callable[[Problem], bool]
     solve: Callable[..., ReferenceSolution]
     resolutions: Callable[[Problem, float], Iterable[Attempt]] | None = None
+    last_resort: bool = False
 
 
 GIVEN = (
@@ -40,7 +42,7 @@ COMPUTED = (
     ReferenceSolver("solve_ivp", ode.applies, ode.solve, ode.resolutions),
     ReferenceSolver("chebyshev", chebyshev.applies, chebyshev.solve, chebyshev.resolutions),
     ReferenceSolver("fourier", fourier.applies, fourier.solve, fourier.resolutions),
-    ReferenceSolver("collocation", boxes.applies, boxes.solve, boxes.resolutions),
+    ReferenceSolver("collocation", boxes.applies, boxes.solve, boxes.resolutions, last_resort=True),
     ReferenceSolver("finite elements", finite_elements.applies, finite_elements.solve, finite_elements.resolutions),
 )
 
@@ -66,7 +68,8 @@ def find_reference(problem: Problem) -> ReferenceSolution | None:
 
 def _computed(problem: Problem) -> ReferenceSolution | None:
     best: ReferenceSolution | None = None
-    candidates = [solver for solver in COMPUTED if solver.applies(problem)]
+    applicable = [solver for solver in COMPUTED if solver.applies(problem)]
+    candidates = [solver for solver in applicable if not solver.last_resort] or applicable
     for solver in candidates:
         found = solver.solve(problem, budget=SECONDS if solver is candidates[-1] else _SECONDS_OF_A_TRY)
         if best is None or not largest(found.errors) >= largest(best.errors):
