@@ -10,7 +10,8 @@ method: for all φ with φ = ∂φ/∂n = 0 on the walls
 
 with tensor-product splines with continuous slopes (B-splines of degree p with knots of multiplicity p - 1) on
 elements that shrink towards the walls by a factor of 0.4. Within the outermost elements, 1e-4 wide, the lid's speed
-is bent to slope 0 at its ends. The error is the change from degree 6 to degree 7 and by one more layer of elements.
+is bent to slope 0 at its ends. The error is the change from degree 7 with one layer of elements less:
+2e-6. Some minutes on one core.
 """
 
 from __future__ import annotations
@@ -100,8 +101,8 @@ def velocities(degree: int, layers: int, x: np.ndarray) -> tuple[np.ndarray, np.
 def main() -> None:
     """Write the file, and print how far coarser splines are from it."""
     x = (1 - np.cos(np.pi * np.arange(POINTS) / (POINTS - 1))) / 2
-    u, v = velocities(7, 8, x)
-    for degree, layers in ((6, 8), (7, 7)):
+    u, v = velocities(8, 9, x)
+    for degree, layers in ((7, 8), (8, 8)):
         others = velocities(degree, layers, x)
         errors = [np.linalg.norm(a - b) / np.linalg.norm(a) for a, b in zip((u, v), others, strict=True)]
         print(f"degree {degree}, {layers} layers: differs by {errors[0]:.1e} in u, {errors[1]:.1e} in v")

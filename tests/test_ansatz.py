@@ -192,3 +192,28 @@ def test_inputs_are_scaled_to_the_box(problem_from):
     features = InputFeatures(problem, 1, torch.float64)
     corners = torch.tensor([[0.0, 1.0], [2.0, 3.0], [1.0, 2.0]], dtype=torch.float64)
     assert features(corners).tolist() == [[-1.0, -1.0], [1.0, 1.0], [0.0, 0.0]]
+
+
+def test_a_slope_is_not_built_in_where_its_value_is_not(problem_from):
+    problem = problem_from(
+        """
+title = "a kink that moves"
+[coordinates]
+x = [-1, 1]
+t = [0, 1]
+[equations]
+wave = "u_tt = u_xx"
+[[conditions]]
+where = "t = 0"
+equation = "u = abs(x)"
+[[conditions]]
+where = "t = 0"
+equation = "u_t = 0"
+[[conditions]]
+where = "boundary"
+equation = "u = 1"
+"""
+    )
+    constraints = derive_constraints(problem)
+    assert [condition.name.split(" at ")[0] for condition in constraints.soft] == ["u = abs(x)", "u_t = 0"]
+    assert any("the value on this face is not built in either" in note for note in constraints.notes)

@@ -101,6 +101,8 @@ class _Builder:
         rough = next((reason for datum in added if (reason := _roughness(datum, self.problem))), "")
         if rough:
             return rough
+        if any(slope.order and not any(d.order == 0 and d.face == slope.face for d in trial) for slope in added):
+            return "the value on this face is not built in either"
         constraint = boolean_sum(trial, self.problem.coordinates, self.base)
         operations = 0 if self.parts else constraint.lift.count_ops()
         if operations > MAX_OPERATIONS:
