@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from pinnsolve.problems.dispersion import is_dispersive
 from pinnsolve.problems.library import load_problem
 from pinnsolve.solving import resolve_settings
-from pinnsolve.solving.headway import FIRST_MARCH, Headway
+from pinnsolve.solving.headway import Headway
 
 LINE = """
 title = "t"
@@ -57,14 +59,12 @@ def test_systems_disperse_by_the_eigenvalues_of_their_symbol(problem_from):
     assert not is_dispersive(_problem(problem_from, *mixed, fields=fields, plane=True))  # damped along y
 
 
-def test_dispersive_problems_begin_in_windows_unless_asked_otherwise():
-    kdv, burgers = load_problem("kdv"), load_problem("burgers")
-
-    def first(problem, **settings):
-        chosen = resolve_settings({key.replace("__", "."): value for key, value in settings.items()})
-        return Headway.of(problem, chosen).first_count(problem, chosen.window_count)
-
-    assert (first(kdv), first(burgers)) == (FIRST_MARCH, 1)
-    assert (first(kdv, training__windows=3), first(kdv, training__windows=1)) == (3, 1)
-    assert first(kdv, training__optimizer="adam") == 1
-    assert first(kdv, training__steps=20) == 1  # too few for eight windows
+def test_headway_of_dispersive_waves_is_a_low_objective(problem_from):
+    watches = [Headway.of(load_problem(name), resolve_settings({})) for name in ("kdv", "burgers")]
+    assert [watch.is_dispersive for watch in watches] == [True, False]
+    for watch, missing in zip(watches, (True, False), strict=True):
+        assert not watch.is_missing(SimpleNamespace(used=0.05, best_held_out=1e-2))
+        assert watch.is_missing(SimpleNamespace(used=0.3, best_held_out=1e-7)) == missing
+        assert not watch.is_missing(SimpleNamespace(used=0.3, best_held_out=1e-10))
+    asked = Headway.of(load_problem("kdv"), resolve_settings({"training.windows": 1}))
+    assert not asked.is_missing(SimpleNamespace(used=0.3, best_held_out=1.0))

@@ -311,8 +311,7 @@ def prepare(problem: Problem, settings: Settings, reference: ReferenceSolution |
     phi = activation(settings.network.trained_activation, settings.network.alpha)
     posed = formulated(problem, settings.formulation)
     warning = smoothness_note(posed, phi, allow_rough=settings.allow_rough)
-    headway = Headway.of(posed, settings)
-    march = March(posed, headway.first_count(problem, settings.window_count))
+    march = March(posed, settings.window_count)
     first = prepare_window(march.problem_of(0, None), settings, settings.seed, march.budget(settings, 0))
     return Session(
         problem=problem,
@@ -322,7 +321,7 @@ def prepare(problem: Problem, settings: Settings, reference: ReferenceSolution |
         dtype=getattr(torch, settings.precision),
         march=march,
         windows=[first],
-        headway=headway,
+        headway=Headway.of(posed, settings),
         reference=reference if reference is not None else find_reference(problem),
         warnings=[sentence for sentence in (warning, *first.notes) if sentence],
     )

@@ -38,8 +38,7 @@ class TrainingSettings(BaseModel):
         compiled: fuse the loss and its gradient into a few kernels by torch.compile, for first-order and quasi-Newton
             optimizers; needs a C++ compiler (or CUDA), takes half a minute, and pays from thousands of steps on.
         windows: equal windows of time that are solved one after the other, each from the end of the one before;
-            "auto": eight for nonlinear dispersive problems; else all of time at once, and in windows if that
-            makes no headway.
+            "auto": all of time at once, and in windows if that makes no headway.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
