@@ -25,9 +25,9 @@ class Headway:
 
     Chaos and long times keep a network that spans all of time from the solution: its loss stagnates, or is
     low for a wrong answer. Training that works lowers the held-out objective a hundredfold or more between
-    a tenth and a quarter of the budget, or has it low by then. For dispersive waves it has to be low, and lower:
-    on Korteweg-de Vries an objective of 7e-8 came with an error of 1e-2, and in equal time eight windows left errors
-    6 to 100 times smaller (15 times on a nonlinear Schrödinger equation).
+    a tenth and a quarter of the budget, or has it low by then. For dispersive waves low is lower: on Korteweg-de Vries
+    an objective of 7e-8 came with an error of 1e-2, and in equal time eight windows left errors 6 to 100 times
+    smaller (15 times on a nonlinear Schrödinger equation).
 
     Attributes:
         may_march: whether windows are an alternative at all: asked to be chosen automatically, for a
@@ -57,8 +57,8 @@ class Headway:
             return False
         if training.used < EARLY or self.early is None:
             self.early = training.best_held_out
-        bound = RESOLVED if self.is_dispersive else max(UNSOLVED, self.early / HEADWAY)
-        return training.used >= PILOT and training.best_held_out > bound
+        low = RESOLVED if self.is_dispersive else UNSOLVED
+        return training.used >= PILOT and training.best_held_out > max(low, self.early / HEADWAY)
 
     def next_march(self, count: int, begun: int, training: Training) -> int | None:
         """Return how many windows to march through, from the start; None if all goes well or it is too late.
