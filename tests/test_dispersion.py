@@ -63,8 +63,8 @@ def test_dispersive_waves_have_to_be_solved_better_before_they_may_stagnate(prob
     watches = [Headway.of(load_problem(name), resolve_settings({})) for name in ("kdv", "burgers")]
     assert [watch.is_dispersive for watch in watches] == [True, False]
     for watch, missing in zip(watches, (True, False), strict=True):
-        assert not watch.is_missing(SimpleNamespace(used=0.05, best_held_out=1e-6))
-        assert watch.is_missing(SimpleNamespace(used=0.3, best_held_out=1e-7)) == missing
-        assert not watch.is_missing(SimpleNamespace(used=0.3, best_held_out=1e-10))
+        assert not watch.is_missing(SimpleNamespace(step=100, used=0.05, best_held_out=1e-6))
+        assert watch.is_missing(SimpleNamespace(step=100, used=0.3, best_held_out=1e-7)) == missing
+        assert not watch.is_missing(SimpleNamespace(step=100, used=0.3, best_held_out=1e-10))
     asked = Headway.of(load_problem("kdv"), resolve_settings({"training.windows": 1}))
-    assert not asked.is_missing(SimpleNamespace(used=0.3, best_held_out=1.0))
+    assert not asked.is_missing(SimpleNamespace(step=100, used=0.3, best_held_out=1.0))

@@ -11,7 +11,7 @@ import torch
 from pinnsolve.solving import finish, prepare
 from pinnsolve.solving import headway as headway_module
 from pinnsolve.solving import session as session_module
-from pinnsolve.solving.headway import Headway
+from pinnsolve.solving.headway import PILOT_STEPS, Headway
 from pinnsolve.solving.settings import resolve_settings
 from tests.conftest import BURGERS
 
@@ -58,6 +58,14 @@ def test_headway_is_a_fall_of_the_held_out_objective_or_a_low_one(early, later, 
     assert not watch.is_missing(Seen(0.05, early))
     assert not watch.is_missing(Seen(0.2, later))
     assert watch.is_missing(Seen(0.3, later)) == missing
+
+
+def test_nothing_is_said_of_a_few_steps_however_short_the_time():
+    watch = Headway(may_march=True, seconds=8.0, steps=None)
+    assert not watch.is_missing(Seen(0.05, 1.0, step=4))
+    assert not watch.is_missing(Seen(0.3, 0.5, step=20))
+    assert not watch.is_missing(Seen(0.9, 0.5, step=PILOT_STEPS - 1))
+    assert watch.is_missing(Seen(0.9, 0.5, step=PILOT_STEPS))
 
 
 def test_a_march_begins_once_and_gets_finer_if_its_first_window_is_not_solved():

@@ -11,6 +11,7 @@ from pinnsolve.solving.settings import Settings
 from pinnsolve.training import Training
 
 EARLY, PILOT = 0.1, 0.25  # shares of the budget between which training must make headway
+PILOT_STEPS = 60  # before which nothing can be said of training, however short the time limit
 HEADWAY = 30.0  # least factor by which the held-out objective falls between them
 UNSOLVED = 1e-6  # a held-out objective above this solves nothing
 RESOLVED = 1e-9  # below this, what was learnt of dispersive waves can be widened to all digits
@@ -57,6 +58,8 @@ class Headway:
             return False
         if training.used < EARLY or self.early is None:
             self.early = training.best_held_out
+        if self.steps is None and training.step < PILOT_STEPS:
+            return False
         low = RESOLVED if self.is_dispersive else UNSOLVED
         return training.used >= PILOT and training.best_held_out > max(low, self.early / HEADWAY)
 
