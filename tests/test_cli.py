@@ -260,7 +260,7 @@ def test_hostile_titles_cannot_steer_the_terminal(place):
 
 
 def test_show_list_activations_and_doctor(place):
-    assert "u_t = u*(1 - u)" in _run(place, "show", "logistic").stdout
+    assert "uₜ = u (1 − u)" in _run(place, "show", "logistic").stdout
     assert json.loads(_run(place, "list", "--json").stdout)[0]["reference"] == "exact"
     names = {row["name"] for row in json.loads(_run(place, "activations", "--json").stdout)}
     assert {"elu", "celu", "selu", "tanh", "gelu", "silu", "softplus", "sine", "relu"} <= names
