@@ -100,7 +100,7 @@ def audit(
         doubles = [Model.rounded(part, sample, "float64") for part, sample in samples]
         beside = _Beside(
             costs=tuple(costs(doubles[0], names, schemes, _waiting(device))),
-            extrapolations=tuple(extrapolations(doubles, baselines(doubles, partials, None), names)),
+            extrapolations=tuple(extrapolations(doubles, baselines(doubles, partials, None), higher, names)),
             residuals=tuple(residual_audits(problem, doubles, curves)),
             loss_gradient=loss_gradient_audit(problem, doubles[0].fields64, doubles[0].sample, seed),
             maps=maps(doubles, curves, names),

@@ -57,19 +57,12 @@ def audit_command(run: str, outputs: Path, json: bool, fail_on: str) -> None:
 
 
 def _show_audit(result: DerivativeAudit) -> None:
-    first = (
-        "derivative",
-        "scheme",
-        "dtype",
-        "step",
-        "FD - AD",
-        "best predicted",
-        "at step",
-        "AD - exact",
-        "FD - exact",
-    )
-    rest = ("AD dtype", "complex step", "order", "rho", "kinked", "noise/u", "R", "nodes", "verdict")
-    show_table((*first, *rest), [_audit_row(asdict(row)) for row in result.summary])
+    rows = [asdict(row) for row in result.summary]
+    errors = ("step", "FD - AD", "predicted", "at step", "AD - exact", "FD - exact", "R", "kinked", "verdict")
+    show_table(("derivative", "scheme", "dtype", *errors), [_error_row(row) for row in rows])
+    say()
+    evidence = ("order", "interval", "rho", "noise/u", "AD in dtype", "complex step", "evaluations")
+    show_table(("derivative", "scheme", "dtype", *evidence), [_evidence_row(row) for row in rows])
     say()
     show_table(
         ("derivative", "method", "evaluations", "µs per point", "bytes per point"),
@@ -102,25 +95,23 @@ def _show_audit(result: DerivativeAudit) -> None:
         say(sentence)
 
 
-def _audit_row(row: dict[str, Any]) -> tuple[object, ...]:
-    def short(*keys: str) -> list[str]:
-        return [number(row[key], 1) for key in keys]
+def _error_row(row: dict[str, Any]) -> tuple[object, ...]:
+    keys = ("step", "fd_vs_ad", "predicted_error", "predicted_step", "ad_vs_exact", "fd_vs_exact", "decision")
+    return (*_which(row), *(number(row[key], 1) for key in keys), f"{row['kink_fraction']:.0%}", row["verdict"])
 
-    order = "-"
+
+def _evidence_row(row: dict[str, Any]) -> tuple[object, ...]:
+    order, interval = "-", "-"
     if row["observed_order"] is not None:
-        order = f"{row['observed_order']:.2f} [{row['order_low']:.2f}, {row['order_high']:.2f}]"
-    return (
-        *(row[key] for key in ("term", "scheme", "dtype")),
-        *short("step", "fd_vs_ad", "predicted_error", "predicted_step", "ad_vs_exact", "fd_vs_exact"),
-        *short("ad_error", "independent_error"),
-        order,
-        "-" if row["plateau"] is None else f"{row['plateau']:.2f}",
-        f"{row['kink_fraction']:.0%}",
-        "-" if row["noise_ratio"] is None else f"{row['noise_ratio']:.2g}",
-        number(row["decision"], 1),
-        row["evaluations"],
-        row["verdict"],
-    )
+        order, interval = f"{row['observed_order']:.2f}", f"{row['order_low']:.2f} to {row['order_high']:.2f}"
+    rho = "-" if row["plateau"] is None else f"{row['plateau']:.2f}"
+    noise = "-" if row["noise_ratio"] is None else f"{row['noise_ratio']:.2g}"
+    routes = (number(row[key], 1) for key in ("ad_error", "independent_error"))
+    return (*_which(row), order, interval, rho, noise, *routes, row["evaluations"])
+
+
+def _which(row: dict[str, Any]) -> tuple[str, str, str]:
+    return row["term"], row["scheme"], row["dtype"]
 
 
 def report_command(run: str, outputs: Path, animated: bool = False) -> None:
