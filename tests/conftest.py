@@ -31,6 +31,16 @@ equation = "u = -sin(pi*x)"
 where = ["x = -1", "x = 1"]
 equation = "u = 0"
 """
+DECAY = """
+title = "decay"
+[coordinates]
+t = [0, 1]
+[equations]
+decay = "u_t = -u"
+[[conditions]]
+where = "t = 0"
+equation = "u = 1"
+"""
 
 
 @pytest.fixture

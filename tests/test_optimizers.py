@@ -39,21 +39,11 @@ from pinnsolve.training.sketched import (
 )
 from pinnsolve.training.workers import ALONE
 
-from .conftest import BURGERS
+from .conftest import BURGERS, DECAY
 
 DOUBLE = torch.float64
 EPS = torch.finfo(DOUBLE).eps
 LIKE = torch.empty(0, dtype=DOUBLE)
-DECAY = """
-title = "decay"
-[coordinates]
-t = [0, 1]
-[equations]
-decay = "u_t = -u"
-[[conditions]]
-where = "t = 0"
-equation = "u = 1"
-"""
 SMALL = {"network.width": 8, "network.depth": 2, "training.points": 96, "network.activation": "tanh"}
 
 

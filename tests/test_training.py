@@ -25,19 +25,9 @@ from pinnsolve.training.levenberg_marquardt import LevenbergMarquardt
 from pinnsolve.training.objective import residual_scale
 from pinnsolve.training.sampling import Sampler, SobolStream, residual_weighted
 
-from .conftest import BURGERS
+from .conftest import BURGERS, DECAY
 
 CPU = torch.device("cpu")
-DECAY = """
-title = "decay"
-[coordinates]
-t = [0, 1]
-[equations]
-decay = "u_t = -u"
-[[conditions]]
-where = "t = 0"
-equation = "u = 1"
-"""
 
 
 def _objective(problem: Problem, maker=taylor, mode: str = "auto", width: int = 6) -> tuple[Ansatz, Objective]:

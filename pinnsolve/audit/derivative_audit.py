@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pinnsolve.audit.baseline import Model, baselines, higher_derivatives
+from pinnsolve.audit.baseline import Baseline, Model, baselines, higher_derivatives
 from pinnsolve.audit.cost import costs
 from pinnsolve.audit.curve import VCurve, v_curves
 from pinnsolve.audit.extrapolation import extrapolations
@@ -88,19 +88,21 @@ def audit(
     partials = list(names)
     higher: dict[Partial, Array] = {}
     curves: list[VCurve] = []
+    known_values: dict[str, dict[Partial, Baseline]] = {}
     with _full_precision(device):
         for dtype in dtypes:
             models = [Model.rounded(part, sample, dtype) for part, sample in samples]
             if not all(model.sample.resolved(dtype) and model.computes_in_its_dtype() for model in models):
                 continue  # a float32 column computed elsewhere or in float64 would be a lie
-            known_values = baselines(models, partials, exact)
+            known_values[dtype] = baselines(models, partials, exact)
             higher = higher or higher_derivatives(models, partials, schemes)
             for scheme in schemes:
-                curves += v_curves(models, scheme, known_values, higher)
+                curves += v_curves(models, scheme, known_values[dtype], higher)
         doubles = [Model.rounded(part, sample, "float64") for part, sample in samples]
+        double_values = known_values.get("float64") or baselines(doubles, partials, exact)
         beside = _Beside(
             costs=tuple(costs(doubles[0], names, schemes, _waiting(device))),
-            extrapolations=tuple(extrapolations(doubles, baselines(doubles, partials, None), higher, names)),
+            extrapolations=tuple(extrapolations(doubles, double_values, higher, names)),
             residuals=tuple(residual_audits(problem, doubles, curves)),
             loss_gradient=loss_gradient_audit(problem, doubles[0].fields64, doubles[0].sample, seed),
             maps=maps(doubles, curves, names),

@@ -11,7 +11,7 @@ from pinnsolve.audit.baseline import Model, array, automatic_jet
 from pinnsolve.audit.curve import VCurve
 from pinnsolve.audit.records import Array, ResidualAudit, known, rms
 from pinnsolve.derivatives.jet import Differentiator
-from pinnsolve.problems import Problem
+from pinnsolve.problems import Problem, Residual
 from pinnsolve.problems.formulas import torch_functions
 
 
@@ -28,11 +28,10 @@ def residual_audits(problem: Problem, models: Sequence[Model], curves: Sequence[
         if chosen is None:
             continue
         scheme, step = chosen
-        index = problem.equations.index(equation)
-        automatic = np.concatenate([_residual(problem, index, model, automatic_jet) for model in models])
+        automatic = np.concatenate([_residual(equation, model, automatic_jet) for model in models])
         makers = [model.sample.differentiator(scheme, step) for model in models]
         stencils = np.concatenate(
-            [_residual(problem, index, model, maker) for model, maker in zip(models, makers, strict=True)]
+            [_residual(equation, model, maker) for model, maker in zip(models, makers, strict=True)]
         )
         sizes = [known(float(rms(values))) for values in (automatic, stencils, stencils - automatic)]
         yield ResidualAudit(equation.name, sizes[0], sizes[1], sizes[2], scheme, step)
@@ -54,7 +53,6 @@ def _scheme_and_step(curves: Sequence[VCurve]) -> tuple[str, float] | None:
 
 
 @torch.no_grad()
-def _residual(problem: Problem, index: int, model: Model, differentiator: Differentiator) -> Array:
-    equation = problem.equations[index]
+def _residual(equation: Residual, model: Model, differentiator: Differentiator) -> Array:
     jet = differentiator(model.fields64, model.sample.points, equation.partials)
     return array(equation(torch_functions(), jet.columns, jet).expand(len(model.sample.points)))

@@ -18,8 +18,6 @@ import sympy
 from pinnsolve.problems.partials import Partial
 from pinnsolve.problems.problem import Condition, Face, Field, Problem, Reference, Residual, differentiated, partial_of
 
-FORMULATIONS = ("direct", "first-order")
-
 
 def formulated(problem: Problem, formulation: str) -> Problem:
     """Return the problem as it is trained: as it is written ("direct") or with fields for derivatives."""
