@@ -18,7 +18,9 @@ from pinnsolve.audit.cost import PeakMemory
 from pinnsolve.audit.gates import Gate, parse_gates, refused
 from pinnsolve.audit.loss_gradient import _loss, _misspecification, loss_gradient_audit
 from pinnsolve.audit.maps import kink_grid
+from pinnsolve.audit.records import LossGradientAudit
 from pinnsolve.audit.sample import audit_sample
+from pinnsolve.audit.verdict import MISSED, gradient_sentence
 from pinnsolve.derivatives import exact, taylor
 from pinnsolve.derivatives.stencils import family
 from pinnsolve.errors import SettingsError
@@ -237,6 +239,8 @@ def test_a_wrong_loss_gradient_fails_the_taylor_test():
     found = loss_gradient_audit(problem, ansatz, audit_sample(problem, 64, 0, CPU))
     assert found.taylor_order == pytest.approx(1.0, abs=0.1)
     assert found.misspecification > 1e-2
+    report = audit(problem, ansatz, points=64, schemes=["central2"], dtypes=["float64"])
+    assert f"the Taylor test is of order {report.loss_gradient.taylor_order:.2f}, not 2" in report.sentences[-1]
 
 
 def test_a_missed_part_of_the_gradient_is_told():
@@ -246,6 +250,12 @@ def test_a_missed_part_of_the_gradient_is_told():
     report = audit(problem, ansatz, points=64, schemes=["central2"], dtypes=["float64"])
     assert "first-order" in report.sentences[-1]
     assert f"misses {report.loss_gradient.misspecification:.0%}" in report.sentences[-1]
+
+
+def test_no_part_of_a_smooth_gradient_is_called_missed_where_the_central_difference_errs():
+    found = LossGradientAudit(taylor_order=2.0, misspecification=2 * MISSED, points=64)
+    assert gradient_sentence(found, has_moving_kinks=False) == ""
+    assert f"misses {2 * MISSED:.0%}" in gradient_sentence(found, has_moving_kinks=True)
 
 
 # --- costs and residuals --------------------------------------------------------------------------------------------

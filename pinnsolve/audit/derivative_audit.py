@@ -161,7 +161,8 @@ def _reported(
     summary = tuple(_finding(curve, names[curve.baseline.partial], verdict) for curve, verdict in judged)
     told = dict.fromkeys(finding.term for finding in summary)
     sentences = [_sentence(name, summary) for name in told]
-    sentences.append(gradient_sentence(beside.loss_gradient))
+    has_moving_kinks = smooth < max(partial.order for partial in names)
+    sentences.append(gradient_sentence(beside.loss_gradient, has_moving_kinks))
     return DerivativeAudit(rows, summary, tuple(filter(None, sentences)), **vars(beside))
 
 

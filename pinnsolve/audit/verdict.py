@@ -29,6 +29,7 @@ KINK = 3.0  # the best error is this much larger than that of the points without
 DOMINANT = 1.0  # R = e_FD / e_net above which finite differences dominate the error
 COARSE = 1e-2  # the relative error that they may have where the exact solution is not known
 MISSED = 1e-2  # the part of the loss gradient that automatic differentiation may miss before it is told
+FLAT = 1.5  # the order of the Taylor test, 2 for a right gradient and 1 for a wrong one, below which it is told
 FAR = 0.1  # the relative error of the network's derivative that no way of differentiating repairs
 
 
@@ -49,14 +50,28 @@ def verdicts(curves: Sequence[VCurve], smoothness: float) -> list[str]:
     ]
 
 
-def gradient_sentence(gradient: LossGradientAudit | None) -> str:
-    """Return a warning if automatic differentiation misses a part of the loss gradient; empty if it does not."""
-    if gradient is None or gradient.misspecification is None or gradient.misspecification <= MISSED:
+def gradient_sentence(gradient: LossGradientAudit | None, has_moving_kinks: bool) -> str:
+    """Return a warning if automatic differentiation does not give the gradient of the loss; empty if it does.
+
+    Args:
+        gradient: the tests of the gradient; None where there are no parameters.
+        has_moving_kinks: whether the equations read a derivative of the activation that jumps. Then the Taylor test
+            is of first order for a right gradient, too, since kinks cross the points; else all that the index shows
+            is the error of its own central difference.
+    """
+    if gradient is None:
         return ""
-    return (
-        f"loss gradient: automatic differentiation misses {gradient.misspecification:.0%} of it, the part of the "
-        "moving kinks; use tanh, sine or gelu, or --formulation first-order"
-    )
+    if has_moving_kinks and (gradient.misspecification or 0.0) > MISSED:
+        return (
+            f"loss gradient: automatic differentiation misses {gradient.misspecification:.0%} of it, the part of the "
+            "moving kinks; use tanh, sine or gelu, or --formulation first-order"
+        )
+    if not has_moving_kinks and gradient.taylor_order is not None and gradient.taylor_order < FLAT:
+        return (
+            f"loss gradient: the Taylor test is of order {gradient.taylor_order:.2f}, not 2: this is not the gradient "
+            "of the loss, do not trust this training"
+        )
+    return ""
 
 
 def _verdict(curve: VCurve, smoothness: float, mismatched: bool) -> str:
