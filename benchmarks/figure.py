@@ -180,17 +180,18 @@ def about(results: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def rewritten(text: str, block: str) -> str:
-    """Return the README with this block between its marks.
+def rewritten(text: str, block: str, marks: tuple[str, str] = (BEGIN, END)) -> str:
+    """Return the README with this block between two marks.
 
     Raises:
         ValueError: a mark is missing, or stands there twice.
     """
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"the README needs the marks {BEGIN!r} and {END!r} once each, in this order")
-    head, rest = text.split(BEGIN)
-    _, tail = rest.split(END)
-    return f"{head}{BEGIN}\n\n{block}\n\n{END}{tail}"
+    begin, end = marks
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise ValueError(f"the README needs the marks {begin!r} and {end!r} once each, in this order")
+    head, rest = text.split(begin)
+    _, tail = rest.split(end)
+    return f"{head}{begin}\n\n{block}\n\n{end}{tail}"
 
 
 def loaded(names: Sequence[str], folder: Path) -> dict[str, dict[str, Any]]:

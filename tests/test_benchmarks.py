@@ -495,7 +495,9 @@ def test_the_readme_shows_the_committed_results():
         assert figure.rewritten(text, figure.readme_block(results)) == text
 
 
-@pytest.mark.parametrize("name", ["accuracy", "figure", "jets", "peer_agreement", "scaling", "steps"])
+@pytest.mark.parametrize(
+    "name", ["accuracy", "figure", "founding_claim", "jets", "peer_agreement", "presets", "scaling", "steps"]
+)
 def test_every_benchmark_says_how_to_run_it_and_stands_in_the_readme(name):
     command = f"python benchmarks/{name}.py"
     assert command in figure.README.read_text()

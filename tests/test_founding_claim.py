@@ -1,11 +1,10 @@
-"""The founding claim's measurements against theory, and its tables."""
+"""The founding claim's measurements against theory, its tables, and the ready-made comparisons in the README."""
 
 from __future__ import annotations
 
 import importlib
 import json
 import math
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,12 +12,16 @@ import numpy as np
 import pytest
 import torch
 
+from pinnsolve.comparison import PRESETS, Batch, Grid, execute, expand
 from pinnsolve.problems import load_problem
+from pinnsolve.runs import ComparisonFolder
 from pinnsolve.solving import prepare, resolve_settings
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
-claim, measures = importlib.import_module("founding_claim"), importlib.import_module("claim_measures")
+claim, machine, measures, presets, tables = (
+    importlib.import_module(name) for name in ("founding_claim", "machine", "claim_measures", "presets", "claim_tables")
+)
 
 TINY = {"network.width": 12, "network.depth": 2, "training.optimizer": "lm"}
 
@@ -70,7 +73,7 @@ def rows(direct, first, stages=("lm",)):
     difference = {"solution": [], "steps": [1e-3, 1e-2], "network": [1e-5, 1e-4]}
     differences = [
         {"term": term, "scheme": scheme, "at_0.01": 1e-4, "at_0.001": 1e-5, "best": 1e-9, **difference}
-        for term, scheme in claim.TERMS
+        for term, scheme in tables.TERMS
     ]
     about = {"problem": "heat", "activation": "elu", "optimizer": "lm", "status": "finished", "stages": list(stages)}
     return [
@@ -81,35 +84,139 @@ def rows(direct, first, stages=("lm",)):
 
 
 def test_the_table_of_formulations_names_the_better_one_and_why():
-    table = claim.formulation_table(rows([0.3, 0.1, 0.2], [0.01]), "lm")
+    table = tables.formulation_table(rows([0.3, 0.1, 0.2], [0.01]))
     cells = [cell.strip() for cell in table.splitlines()[-1].strip("|").split("|")]
-    assert cells[:5] == ["heat", "elu", "2.0e-01 (1.0e-01 .. 3.0e-01)", "1.0e-02", "40%, 0%"]
+    assert cells[:5] == ["heat", "elu", "2.0e-01 (1.0e-01 … 3.0e-01)", "1.0e-02", "40%, 0%"]
     assert cells[5].startswith("first-order, 20.0 times: its gradient is whole")
-    assert "random features follow no gradient" in claim.formulation_table(rows([1e-6], [1e-3], ("features",)), "lm")
-    assert "costs less than a second field" in claim.formulation_table(rows([1e-6], [1e-3]), "lm")
-    assert "neither (factor 1.5)" in claim.formulation_table(rows([1.5e-3], [1e-3]), "lm")
+    assert "random features follow no gradient" in tables.formulation_table(rows([1e-6], [1e-3], ("features",)))
+    assert "costs less than a second field" in tables.formulation_table(rows([1e-6], [1e-3]))
+    assert "neither (factor 1.5)" in tables.formulation_table(rows([1.5e-3], [1e-3]))
 
 
-def test_the_table_of_the_claim_has_a_row_per_run_that_succeeded():
-    failed = {"problem": "heat", "activation": "tanh", "formulation": "direct", "optimizer": "lm", "status": "failed"}
-    table = claim.claim_table([*rows([1e-3], [1e-4]), failed], "lm")
-    lines = table.splitlines()[2:]
+def test_the_tables_of_the_claim_have_a_line_per_method_that_succeeded():
+    failed = {"problem": "heat", "activation": "tanh", "formulation": "direct", "status": "failed"}
+    lines = tables.claim_table([*rows([1e-3], [1e-4]), failed]).splitlines()[2:]
     assert len(lines) == 2
     assert lines[0].count("1.0e-04, 1.0e-05, 1.0e-09") == 4
     assert "elu" in lines[1]
+    head, _, direct, first = tables.solution_table([*rows([1e-3, 3e-3, 2e-3], [1e-4]), failed]).splitlines()
+    assert head == "| problem | formulation | elu | celu | tanh | gelu |"
+    assert direct == "| heat | direct | 2.0e-03 (1.0e-03 … 3.0e-03) | - | - | - |"
+    assert first == "| heat | first-order | 1.0e-04 | - | - | - |"
 
 
-def test_a_measurement_runs_saves_draws_and_goes_on(tmp_path):
-    command = [sys.executable, str(BENCHMARKS / "founding_claim.py"), "--seeds", "1", "--problems", "elu_home"]
-    options = ["--activations", "elu", "--scale", "0.05", "--folder", str(tmp_path), "--continue"]
-    first = subprocess.run([*command, *options], capture_output=True, text=True, check=True)
-    saved = json.loads((tmp_path / "founding_claim.json").read_text())["rows"]
-    assert [row["formulation"] for row in saved] == ["direct", "first-order"]
+def test_the_table_of_differences_stands_beside_the_exact_solution():
+    found = rows([1e-3], [1e-4])
+    for each in found[0]["differences"]:
+        each |= {"solution": [1e-5, 1e-4], "solution_at_0.01": 7e-4, "solution_at_0.001": 7e-5}
+    lines = tables.difference_table(found).splitlines()[2:]
+    assert lines[0] == "| heat | u_x forward, h = 1e-2 | 1.0e-04 | - | - | - | 7.0e-04 |"
+    assert lines[3] == "| heat | u_xx central2, best h | 1.0e-09 | - | - | - | - |"
+
+
+SMALL = """title = "Small"
+[coordinates]
+x = [0, 1]
+[equations]
+bending = "u_xx = -u"
+[[conditions]]
+where = "x = 0"
+equation = "u = 0"
+[[conditions]]
+where = "x = 1"
+equation = "u = sin(1)"
+[reference]
+exact = { u = "sin(x)" }
+[solve]
+network.width = 4
+network.depth = 1
+training.points = 32
+training.optimizer = "lm"
+training.steps = 4
+audit.enabled = false
+"""
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """Return the outputs of two small comparisons that have the names of presets; the first one has a failed run."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    (outputs / "small.toml").write_text(SMALL)
+    grids = {
+        "preset-activations": Grid(
+            axes={"network.activation": ["elu", "tanh", "relu"], "formulation": ["direct", "first-order"]}
+        ),
+        "preset-optimizers": Grid(axes={"training.optimizer": ["lm", "adam"], "seed": [0, 1, 2]}),
+    }
+    for name, grid in grids.items():
+        runs = expand(grid.overridden(Grid((str(outputs / "small.toml"),))))
+        with ComparisonFolder.hold(outputs, name) as folder:
+            batch = Batch(folder, runs)
+            batch.metrics |= {index: execute(order) for index, order in enumerate(batch.orders)}
+            batch.write_summary(command=f"pinnsolve compare --name {name}")
+    return outputs
+
+
+@pytest.fixture(scope="module")
+def measured(compared, tmp_path_factory):
+    """Return the folder of results of the first comparison's runs."""
+    results = tmp_path_factory.mktemp("results")
+    claim.main(["--from", str(compared / "comparisons" / "preset-activations"), "--folder", str(results)])
+    return results
+
+
+def test_the_runs_of_a_comparison_are_measured_once_and_a_failed_one_is_a_row(compared, measured, tmp_path):
+    saved = json.loads((measured / "founding_claim.json").read_text())["rows"]
+    assert [(row["activation"], row["formulation"]) for row in saved[:3]] == [
+        ("elu", "direct"),
+        ("elu", "first-order"),
+        ("tanh", "direct"),
+    ]
+    assert [row["status"] for row in saved] == ["finished"] * 4 + ["failed", "finished"]
+    assert "relu is C0" in saved[4]["reason"]
     assert saved[0]["consistency"] is None
     assert saved[1]["consistency"] > 0
-    assert np.isfinite([row["relative_l2"] for row in saved]).all()
-    assert (tmp_path / "founding_claim_auto.svg").stat().st_size > 1000
-    assert "| elu_home | elu |" in first.stdout
-    again = subprocess.run([*command, *options], capture_output=True, text=True, check=True)
-    assert json.loads((tmp_path / "founding_claim.json").read_text())["rows"] == saved
-    assert '"status"' not in again.stdout
+    assert saved[0]["missed_gradient"] > 100 * saved[2]["missed_gradient"]
+    assert all(np.isfinite(row["relative_l2"]) for row in saved if row["status"] == "finished")
+    assert (measured / "founding_claim.svg").stat().st_size > 1000
+    assert "| small | direct | elu |" in (measured / "founding_claim.md").read_text()
+
+    marked = [{**row, "steps": -1} for row in saved if row["status"] == "finished"]
+    machine.save("founding_claim", {"rows": marked}, tmp_path)
+    again = claim.measure(compared / "comparisons" / "preset-activations", tmp_path)
+    assert [row.get("steps") for row in again] == [-1, -1, -1, -1, None, -1]
+
+
+def test_presets_are_taken_over_drawn_and_written_between_their_marks(
+    compared, measured, tmp_path, monkeypatch, capsys
+):
+    names = ("activations", "engines", "optimizers")
+    readme = tmp_path / "README.md"
+    readme.write_text("\n".join(f"before\n{a}\nold\n{b}\nafter" for a, b in map(presets.marks, names)))
+    monkeypatch.setattr(presets, "README", readme)
+    presets.main(["--outputs", str(compared), "--folder", str(measured), "--readme"])
+    text = readme.read_text()
+    assert capsys.readouterr().out
+    assert text.count("before") == text.count("after") == 3
+    assert "old" not in text
+    assert "`pinnsolve compare --preset activations`: 6 runs of 60 s, 1 of them without a result;" in text
+    assert "| small | first-order |" in text
+    assert "| small | u_xx central2, best h |" in text
+    assert "Not measured yet: `pinnsolve compare --preset engines`." in text
+    summary = json.loads((compared / "comparisons" / "preset-optimizers" / "summary.json").read_text())
+    medians = {group["method"]: group["error"]["median"] for group in summary["groups"]}
+    line = text[text.index("| problem | lm | adam |") :].splitlines()[2]
+    assert [cell.split()[0] for cell in line.split("|")[2:4]] == [f"{medians[m]:.1e}" for m in ("lm", "adam")]
+    assert "Mean ranks over 3 seeds: " in text
+    drawn = {path.name for path in measured.iterdir()}
+    assert {"preset_optimizers.svg", "preset_activations.png", "founding_claim.svg", "founding_claim.md"} <= drawn
+
+    # the saved results alone give the same text
+    presets.main(["--outputs", str(tmp_path / "none"), "--folder", str(measured), "--readme"])
+    assert readme.read_text() == text
+
+
+def test_the_readme_shows_the_saved_presets():
+    text = presets.README.read_text()
+    for name in PRESETS:
+        assert presets.rewritten(text, presets.readme_block(name, machine.RESULTS), presets.marks(name)) == text

@@ -200,7 +200,7 @@ def _shown(key: str, value: Any) -> str:
     ('elu', 'points=512', 'fd.step=0.1')
     """
     short = _SHORT.get(key, key)
-    return str(value) if short in ("activation", "optimizer", "engine") else f"{short}={value}"
+    return str(value) if short in ("activation", "optimizer", "engine", "formulation") else f"{short}={value}"
 
 
 def _value(key: str, text: str) -> Any:
