@@ -6,6 +6,7 @@ from pinnsolve.networks.constraints import Constraints, derive_constraints
 from pinnsolve.networks.initialization import INITIALIZATIONS
 from pinnsolve.networks.multilayer import MultilayerPerceptron
 from pinnsolve.networks.network import Network
+from pinnsolve.networks.singularities import damping, singularities
 from pinnsolve.networks.trunks import SeparateTrunks, build_network
 
 __all__ = [
@@ -20,8 +21,10 @@ __all__ = [
     "activation",
     "activation_names",
     "build_network",
+    "damping",
     "derive_constraints",
     "output_scales",
     "points_at_once",
     "random_frequencies",
+    "singularities",
 ]

@@ -16,6 +16,7 @@ from pinnsolve.networks.activations import activation
 from pinnsolve.networks.constraints import Constraints, prescribed, sampled
 from pinnsolve.networks.network import Network
 from pinnsolve.networks.settings import HARMONICS
+from pinnsolve.networks.singularities import Singularity
 from pinnsolve.problems import Field, Problem
 from pinnsolve.problems.formulas import Formula, torch_functions
 
@@ -28,13 +29,15 @@ class InputFeatures(nn.Module):
 
     An ordinary coordinate is scaled to [-1, 1]. A periodic one becomes cos(kφ), sin(kφ) for k = 1 ... harmonics
     with φ = 2π (x - lower) / period, so that every derivative is periodic. Random Fourier features
-    cos(b·s), sin(b·s) of the scaled ordinary coordinates s stand beside these, if there are any.
+    cos(b·s), sin(b·s) of the scaled ordinary coordinates s stand beside these, if there are any, and so do the
+    functions in which solutions are smooth at corners and around holes.
 
     Args:
         problem: gives intervals and periodicity.
         harmonics: of every periodic coordinate, or by its name; those left out have `HARMONICS`.
         dtype: of the scales.
         frequencies: the b, one per row, (m, ordinary coordinates); none if None.
+        singularities: corners and holes of the domain.
 
     Raises:
         SettingsError: a name is not that of a periodic coordinate.
@@ -50,8 +53,12 @@ class InputFeatures(nn.Module):
         harmonics: int | Mapping[str, int],
         dtype: torch.dtype,
         frequencies: Tensor | None = None,
+        singularities: Sequence[Singularity] = (),
     ) -> None:
         super().__init__()
+        self.symbols, self.singularities = tuple(problem.symbols), tuple(singularities)
+        self.singular = [function for each in singularities for function in each.functions]
+        self._singular_formula = Formula(self.singular, self.symbols)
         self.plain = [i for i, coordinate in enumerate(problem.coordinates) if not coordinate.periodic]
         self.periodic = [i for i, coordinate in enumerate(problem.coordinates) if coordinate.periodic]
         self.waves = _waves(_harmonics_of_axes(problem, harmonics))
@@ -70,7 +77,7 @@ class InputFeatures(nn.Module):
 
     @property
     def groups(self) -> list[list[int]]:
-        """The columns of the features that belong to each coordinate, then those that mix all ordinary ones."""
+        """The columns of the features of each coordinate, of those that mix all ordinary ones, of singularities."""
         count = len(self.plain)
         periodic: list[list[int]] = [[] for _ in self.periodic]
         for _, axes in self.waves:
@@ -78,7 +85,18 @@ class InputFeatures(nn.Module):
                 periodic[axis].append(count)
                 count += 1
         mixed = list(range(count, count + 2 * len(self.random_frequencies)))
-        return [[column] for column in range(len(self.plain))] + periodic + ([mixed] if mixed else [])
+        count += len(mixed)
+        singular = list(range(count, count + len(self.singular)))
+        return [[column] for column in range(len(self.plain))] + periodic + [each for each in (mixed, singular) if each]
+
+    @property
+    def sites(self) -> list[list[int]]:
+        """The columns of the features that belong to each corner and hole."""
+        end, found = self.size, []
+        for each in reversed(self.singularities):
+            found.append(list(range(end - len(each.functions), end)))
+            end -= len(each.functions)
+        return found[::-1]
 
     def forward(self, points: Any) -> Any:
         """Return features (..., size) of points (..., d), a tensor or a truncated Taylor series."""
@@ -95,6 +113,9 @@ class InputFeatures(nn.Module):
         if len(self.random_frequencies):
             angle = functional.linear(parts[0], self.random_frequencies)
             parts += [torch.cos(angle), torch.sin(angle)]
+        if self.singular:
+            columns = [points[..., axis] for axis in range(len(self.symbols))]
+            parts.append(torch.stack(self._singular_formula(torch_functions(), columns), -1))
         return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 
 from pinnsolve.networks.activations import Activation, activation
 from pinnsolve.networks.initialization import (
@@ -113,11 +113,17 @@ class MultilayerPerceptron(nn.Module):
 
 
 def random_features(
-    network: Network, units: int, scales: Sequence[float], generator: Generator, phi: Activation
+    network: Network,
+    units: int,
+    scales: Sequence[float],
+    generator: Generator,
+    phi: Activation,
+    sites: Sequence[Sequence[int]] = (),
 ) -> Network:
     """Return a network of one hidden layer with random weights, a layer per trunk; its output layer is zero.
 
-    Weights of input i are uniform in ±scales[i], biases uniform in ±max(scales).
+    Weights of input i are uniform in ±scales[i], biases uniform in ±max(scales). The inputs of a site, a corner or
+    a hole, are read by some units alone: half of all units read no site, the others one each.
     Source: Huang, Zhu, Siew (2006), Neurocomputing 70, 489-501 (extreme learning machine); for
     differential equations Dong, Li (2021), Comput. Methods Appl. Mech. Eng. 387, 114129.
 
@@ -127,17 +133,28 @@ def random_features(
         scales: one per input feature.
         generator: source of the weights, on the CPU.
         phi: the activation.
+        sites: the inputs of each.
     """
     bounds = torch.tensor(list(scales), dtype=torch.float64)
 
     def drawn(trunk: MultilayerPerceptron) -> MultilayerPerceptron:
         wide = trunk.reshaped([units], phi, "mlp")
         with torch.no_grad():
-            wide.layers[0].weight.copy_((2 * uniform((units, wide.inputs), generator) - 1) * bounds)
-            wide.layers[0].bias.copy_((2 * uniform((units,), generator) - 1) * bounds.max())
+            reach = bounds * _readings(units, wide.inputs, sites)
+            wide.layers[0].weight.copy_((2 * uniform((units, wide.inputs), generator) - 1) * reach)
+            wide.layers[0].bias.copy_((2 * uniform((units,), generator) - 1) * reach.amax(1))
         return wide
 
     return network.with_trunks(drawn)
+
+
+def _readings(units: int, inputs: int, sites: Sequence[Sequence[int]]) -> Tensor:
+    """Return which inputs each unit reads, (units, inputs), 1 or 0."""
+    reads = torch.ones(units, inputs, dtype=torch.float64)
+    for number, columns in enumerate(sites):
+        reads[:, columns] = 0.0
+        reads[1 + 2 * number :: 2 * len(sites), columns] = 1.0
+    return reads
 
 
 def widened(network: Network, units: int, spread: tuple[float, float], generator: Generator) -> Network:

@@ -113,6 +113,8 @@ class _Features:
     def __init__(self, features: InputFeatures) -> None:
         self._source = features
         self._buffers = {name: _array(buffer) for name, buffer in features.named_buffers()}
+        slopes = [sympy.diff(each, symbol) for symbol in features.symbols for each in features.singular]
+        self._singular = Formula([*features.singular, *slopes], features.symbols)
 
     def __call__(self, points: Complexes, axis: int) -> Dual:
         unit = np.zeros(points.shape[-1])
@@ -126,6 +128,10 @@ class _Features:
         frequencies = known["random_frequencies"]
         if len(frequencies):
             parts += _circle(Dual(scaled.value @ frequencies.T, scaled.slope @ frequencies.T))
+        if count := len(self._source.singular):
+            found = self._singular(numpy_functions(), [points[..., a] for a in range(points.shape[-1])])
+            first = count * (1 + axis)
+            parts.append(Dual(np.stack(found[:count], -1), np.stack(found[first : first + count], -1)))
         return _together(parts)
 
 

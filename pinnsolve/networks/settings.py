@@ -37,6 +37,8 @@ class NetworkSettings(BaseModel):
             them, or a table of numbers by name; those left out have 3.
         random_fourier: number of random Fourier features cos(b·x), sin(b·x) of the other coordinates.
         fourier_scale: standard deviation of the frequencies b, per half interval.
+        singularities: on a domain that is no box, give the network the functions in which solutions are smooth at
+            corners, r^(π/ω) cos(πθ/ω) and sin(πθ/ω), and around holes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -52,6 +54,7 @@ class NetworkSettings(BaseModel):
     fourier: Annotated[int | dict[str, int], BeforeValidator(_checked_harmonics)] = HARMONICS
     random_fourier: Annotated[int, Field(ge=0, le=10_000)] = 0
     fourier_scale: Annotated[float, Field(gt=0, le=1e4)] = 1.0
+    singularities: bool = True
 
     @property
     def trained_activation(self) -> str:

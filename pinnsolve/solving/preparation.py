@@ -13,9 +13,11 @@ from pinnsolve.networks import (
     Constraints,
     InputFeatures,
     build_network,
+    damping,
     derive_constraints,
     output_scales,
     random_frequencies,
+    singularities,
 )
 from pinnsolve.problems import Problem
 from pinnsolve.solving.differentiation import choose_differentiator
@@ -45,6 +47,7 @@ def prepare_window(problem: Problem, settings: Settings, seed: int, budget: Budg
         settings.training,
         field_scales=dict(zip(problem.field_names, ansatz.scales, strict=True)),
         layerwise=layerwise,
+        damping=damping(ansatz.features.singularities),
         workers=workers,
         seed=seed,
         dtype=dtype,
@@ -99,7 +102,8 @@ def build_ansatz(problem: Problem, settings: Settings, constraints: Constraints,
     dtype = getattr(torch, settings.precision)
     chosen = settings.network
     frequencies = random_frequencies(problem, chosen.random_fourier, chosen.fourier_scale, settings.seed)
-    features = InputFeatures(problem, chosen.fourier, dtype, frequencies)
+    found = singularities(problem) if chosen.singularities else []
+    features = InputFeatures(problem, chosen.fourier, dtype, frequencies, found)
     network = build_network(chosen, features.size, len(problem.fields), dtype, generator)
     return Ansatz(problem, constraints, features, network, output_scales(problem))
 

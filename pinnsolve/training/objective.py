@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -223,6 +223,7 @@ def build_objective(
     *,
     field_scales: dict[str, float],
     layerwise: bool,
+    damping: sympy.Expr = sympy.S.One,
     workers: Workers = ALONE,
     seed: int,
     dtype: torch.dtype,
@@ -238,6 +239,7 @@ def build_objective(
         settings: weights of conditions, of times, of points.
         field_scales: natural size of each field, for the scales of residuals.
         layerwise: whether the maker of jets allows Jacobians by one backward pass.
+        damping: a function of the coordinates that the equations' residuals are multiplied with.
         workers: the processes that train together, each on points of its own.
         seed: of the points.
         dtype, device: of the points.
@@ -248,7 +250,7 @@ def build_objective(
         return weight**0.5 / residual_scale(residual, problem, field_scales)
 
     interior = Block(
-        problem.equations,
+        tuple(replace(each, expression=damping * each.expression) for each in problem.equations),
         tuple(factor(equation, 1.0) for equation in problem.equations),
         Sampler(problem, None, seed, dtype, device),
         is_interior=True,

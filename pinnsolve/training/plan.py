@@ -69,7 +69,8 @@ def make_plan(
         return GradientStage(lambda: _optimizer(name, objective, ansatz, settings, seed), name=name)
 
     def features(until: float) -> RandomFeatureStage:
-        return RandomFeatureStage(list(feature_activations), ansatz.features.groups, linear, until)
+        inputs = ansatz.features
+        return RandomFeatureStage(list(feature_activations), inputs.groups, inputs.sites, linear, until)
 
     name: str = settings.optimizer
     if name != "auto":

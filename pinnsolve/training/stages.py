@@ -121,12 +121,14 @@ class RandomFeatureStage(_Stateless):
     Attributes:
         activations: those that may be used.
         groups: columns of the network's inputs that share a scale, one group per coordinate.
+        sites: columns of which a unit reads those of one corner or hole, or none.
         is_linear: whether one solve is exact; else Gauss-Newton steps.
         until: share of the budget at which the stage ends.
     """
 
     activations: Sequence[str]
     groups: Sequence[Sequence[int]]
+    sites: Sequence[Sequence[int]]
     is_linear: bool
     until: float = 1.0
     name: str = "features"
@@ -159,7 +161,7 @@ class RandomFeatureStage(_Stateless):
         if width == FIRST_WIDTH:
             for name in self.activations:
                 for scale in SCALES:
-                    yield _Trial(name, (scale,) * len(self.groups))
+                    yield _Trial(name, self._scales(scale))
         elif self._best.held_out > RESOLVED:
             self._best = _Trial(self._best.activation, self._best.scales)  # wider layers are another comparison
             yield self._best
@@ -175,6 +177,10 @@ class RandomFeatureStage(_Stateless):
     def _limit(self) -> float:
         """The share of the budget to use: all of it once the features resolve the solution."""
         return 1.0 if self._best.held_out < RESOLVED else self.until
+
+    def _scales(self, scale: float) -> tuple[float, ...]:
+        """Return one scale for every coordinate; functions of corners and holes, of size 1 as they are, have 1."""
+        return (scale,) * (len(self.groups) - 1) + (1.0 if self.sites else scale,)
 
     def _climb(self) -> Iterator[_Trial]:
         for factor in (2.0, 0.5):
@@ -193,13 +199,19 @@ class RandomFeatureStage(_Stateless):
                     yield _Trial(start.activation, (*start.scales[:axis], scale, *start.scales[axis + 1 :]))
 
     def _neighbours(self) -> Iterator[_Trial]:
-        """Yield the best trial with one coordinate's scale changed, following each change that helps."""
+        """Yield the best trial with one coordinate's scale changed, following each change that helps.
+
+        Without the functions of corners and holes, too: a smooth solution does not need them.
+        """
+        if self.sites and self._best.scales[-1]:
+            yield _Trial(self._best.activation, (*self._best.scales[:-1], 0.0))
         for axis in range(len(self.groups)):
             for factor in (1.5, 1 / 1.5, 2.0, 0.5):
                 start = self._best
                 scales = list(start.scales)
                 scales[axis] *= factor
-                yield _Trial(start.activation, tuple(scales))
+                if scales[axis]:
+                    yield _Trial(start.activation, tuple(scales))
 
     def _judge(self, trial: _Trial, held_out: float) -> None:
         trial.held_out = held_out
@@ -213,7 +225,7 @@ class RandomFeatureStage(_Stateless):
             for column in columns:
                 scales[column] = scale
         phi = activation(trial.activation, small.activation.alpha)
-        wide = random_features(small, width, scales, training.generator, phi)
+        wide = random_features(small, width, scales, training.generator, phi, self.sites)
         started = training.budget.elapsed
         result = _solve(training, wide, FEATURE_POINTS_PER_UNIT * width, 1 if self.is_linear else 8)
         self._longest = max(self._longest, training.budget.elapsed - started)
