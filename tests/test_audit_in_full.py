@@ -390,6 +390,19 @@ def test_maps_hold_every_derivative_at_its_points():
     assert 0.006 < rows[0].step / 2 < 0.016  # the step of the ladder next to 1/100 of the interval's length
 
 
+def test_kinks_are_shown_in_the_domain_only():
+    disk = '[geometry]\ndomain = "disk(0, 0, 1)"\n[[conditions]]\nwhere = "boundary"\nequation = "u = 0"\n'
+    text = 'title = "t"\n[equations]\npoisson = "laplacian(u) = -1"\n' + disk
+    problem, network = parse_problem(text.encode(), Path("disk.toml")), Network(activation("elu"), inputs=2)
+    kinks = audit(problem, network, points=16, schemes=["central2"], dtypes=["float64"]).maps["kinks"]
+    x, y = np.meshgrid(*[np.linspace(-1, 1, n) for n in kinks.shape], indexing="ij")
+    inside = x**2 + y**2 <= 1
+    grid = torch.as_tensor(np.stack([x, y], -1))
+    assert not kinks[~inside].any()
+    assert np.array_equal(kinks[inside], kink_grid(network, grid).numpy()[inside])
+    assert kinks.any()
+
+
 # --- gates ----------------------------------------------------------------------------------------------------------
 
 

@@ -105,7 +105,7 @@ def audit(
             extrapolations=tuple(extrapolations(doubles, double_values, higher, names)),
             residuals=tuple(residual_audits(problem, doubles, curves)),
             loss_gradient=loss_gradient_audit(problem, doubles[0].fields64, doubles[0].sample, seed),
-            maps=maps(doubles, curves, names),
+            maps=maps(problem, doubles, curves, names),
         )
     return _reported(curves, smoothness(ansatz), names, beside)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pinnsolve.audit.baseline import Model, array
 from pinnsolve.audit.curve import VCurve
 from pinnsolve.audit.kinks import recorded_signs
-from pinnsolve.problems import Partial
+from pinnsolve.problems import Partial, Problem
 
 SCHEME = "central2"  # the stencil that users know
 COARSE = 0.01  # of a coordinate's unit: a step that users choose, large enough for kinks and truncation to show
@@ -21,14 +21,16 @@ _GRID = 257
 _ROWS = 8  # of the grid at once: signs of all units are held
 
 
-def maps(models: Sequence[Model], curves: Sequence[VCurve], names: Mapping[Partial, str]) -> dict[str, NDArray[Any]]:
+def maps(
+    problem: Problem, models: Sequence[Model], curves: Sequence[VCurve], names: Mapping[Partial, str]
+) -> dict[str, NDArray[Any]]:
     """Return arrays by name.
 
     points (N, d): where derivatives were audited. For every derivative in float64, by central2 at its best step:
     error_NAME (N,), D_FD f - D_AD f; kinked_NAME (N,), whether the stencil lies across a kink; value_NAME (N,), D_AD f;
     network_NAME (N,), D_AD f - D u*. Likewise coarse_error_NAME and coarse_kinked_NAME at a step coarse_step_NAME ().
     In one and two dimensions, for activations with kinks: kinks, true at the nodes of a regular grid of the box
-    next to which a pre-activation changes its sign.
+    that lie in the domain and next to which a pre-activation changes its sign.
     """
     found: dict[str, NDArray[Any]] = {"points": np.concatenate([array(model.sample.points) for model in models])}
     for curve in curves:
@@ -43,10 +45,10 @@ def maps(models: Sequence[Model], curves: Sequence[VCurve], names: Mapping[Parti
             found[f"value_{name}"] = baseline.values
             if baseline.exact is not None:
                 found[f"network_{name}"] = baseline.values - baseline.exact
-    return found | _kinks(models)
+    return found | _kinks(problem, models)
 
 
-def _kinks(models: Sequence[Model]) -> dict[str, NDArray[Any]]:
+def _kinks(problem: Problem, models: Sequence[Model]) -> dict[str, NDArray[Any]]:
     sample = models[0].sample
     if len(models) > 1 or len(sample.lower) > 2:
         return {}
@@ -56,7 +58,10 @@ def _kinks(models: Sequence[Model]) -> dict[str, NDArray[Any]]:
     ]
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).to(sample.points.device)
     changes = kink_grid(models[0].fields64, grid)
-    return {} if changes is None else {"kinks": changes.cpu().numpy()}
+    if changes is None:
+        return {}
+    inside = problem.contains(array(grid).reshape(-1, len(axes))).reshape(changes.shape)
+    return {"kinks": changes.cpu().numpy() & inside}
 
 
 @torch.no_grad()

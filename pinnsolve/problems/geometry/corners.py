@@ -69,7 +69,9 @@ def _corner(a: _End, b: _End) -> Corner:
     angle = math.atan2(-float(b.along @ a.outward), float(b.along @ a.along)) % (2 * math.pi)
     bisector = math.cos(angle / 2) * a.along - math.sin(angle / 2) * a.outward
     place = _polished(0.5 * (a.place + b.place), a.piece, b.piece)
-    return Corner((float(place[0]), float(place[1])), angle, (float(bisector[0]), float(bisector[1])), (a.piece, b.piece))
+    return Corner(
+        (float(place[0]), float(place[1])), angle, (float(bisector[0]), float(bisector[1])), (a.piece, b.piece)
+    )
 
 
 def _ends(domain: Domain, piece: Piece) -> Iterator[_End]:
