@@ -102,7 +102,8 @@ def build_ansatz(problem: Problem, settings: Settings, constraints: Constraints,
     dtype = getattr(torch, settings.precision)
     chosen = settings.network
     frequencies = random_frequencies(problem, chosen.random_fourier, chosen.fourier_scale, settings.seed)
-    found = singularities(problem) if chosen.singularities else []
+    own = chosen.singularities and settings.engine == "native"  # DeepXDE is run by its own recipes
+    found = singularities(problem) if own else []
     features = InputFeatures(problem, chosen.fourier, dtype, frequencies, found)
     network = build_network(chosen, features.size, len(problem.fields), dtype, generator)
     return Ansatz(problem, constraints, features, network, output_scales(problem))
