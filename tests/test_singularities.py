@@ -12,7 +12,6 @@ from pinnsolve.networks import damping, derive_constraints, singularities
 from pinnsolve.networks.multilayer import random_features
 from pinnsolve.networks.numpy_ansatz import NumpyAnsatz
 from pinnsolve.problems.formulas import Formula, numpy_functions, torch_functions
-from pinnsolve.problems.geometry.corners import corners
 from pinnsolve.problems.partials import Partial
 from pinnsolve.problems.places import Place
 from pinnsolve.solving.preparation import build_ansatz
@@ -52,7 +51,7 @@ def all_functions(problem):
 
 def test_the_share_of_a_small_circle_around_a_corner_that_lies_in_the_domain_is_its_angle(shaped):
     problem, count = shaped
-    found = corners(problem.domain)
+    found = problem.domain.corners
     assert len(found) == count
     radius, turns = 1e-3 * problem.domain.size, 2 * np.pi * (np.arange(2000) + 0.5) / 2000
     for corner in found:
@@ -73,9 +72,16 @@ def test_the_share_of_a_small_circle_around_a_corner_that_lies_in_the_domain_is_
 
 def test_corners_of_round_sides_lie_on_both_to_rounding(problem_from):
     problem = problem_from(HEAD + DOMAINS["peanut"][0] + EVERYWHERE)
-    for corner in corners(problem.domain):
+    for corner in problem.domain.corners:
         for centre in ((0, 0), (1.5, 0.2)):
             assert math.dist(corner.place, centre) == pytest.approx(1, abs=1e-14)
+
+
+def test_a_corner_of_two_shapes_is_no_point_of_the_domain(problem_from):
+    problem = problem_from(HEAD + 'domain = "rectangle(0, 3, 0, 1) + rectangle(1, 2, 0, 2)"' + EVERYWHERE)
+    places = {tuple(np.round(corner.place, 12)) for corner in problem.domain.corners}
+    assert {(1.0, 1.0), (2.0, 1.0)} < places
+    assert problem.contains(np.array([[1.0, 1.0], [1.0, 0.999], [0.999, 1.0]])).tolist() == [False, True, True]
 
 
 def test_functions_are_harmonic_and_do_not_jump_in_the_domain(shaped):

@@ -27,7 +27,7 @@ import sympy
 
 from pinnsolve.problems import Condition, Problem
 from pinnsolve.problems.geometry import Domain, Part, Round, Shape
-from pinnsolve.problems.geometry.corners import Corner, corners
+from pinnsolve.problems.geometry.corners import Corner
 from pinnsolve.problems.geometry.domain import Piece
 
 MOST = 8  # singularities that a network is given the functions of, the strongest first: each costs lm some inputs
@@ -110,7 +110,7 @@ def singularities(problem: Problem) -> list[Singularity]:
 def _rough_corners(problem: Problem, domain: Domain) -> list[tuple[Corner, float]]:
     """Return the corners at which solutions are not smooth, with the exponent α."""
     found = []
-    for corner in corners(domain):
+    for corner in domain.corners:
         first, second = (_given(piece, problem.conditions) for piece in corner.pieces)
         exponent = math.pi / corner.angle / (1 if first == second else 2)
         straight = first == second and abs(corner.angle - math.pi) < _STRAIGHT

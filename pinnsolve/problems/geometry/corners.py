@@ -6,18 +6,21 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pinnsolve.problems.geometry.domain import Domain, Piece
 from pinnsolve.problems.geometry.sides import Flat
+
+if TYPE_CHECKING:
+    from pinnsolve.problems.geometry.domain import Domain, Piece
 
 Points = NDArray[np.float64]
 _SAMPLES = 2**10  # places along a side between which its ends are sought
 _CLOSE = 1e-4  # of the domain's size: ends of sides closer than this are one corner
-_BISECTIONS = 40
-_POLISHING = 4  # Newton steps from 1e-6 of the size, the accuracy of `Domain.bounds`
+_STEPS, _REFINEMENTS = 64, 2  # together with the samples, 2e-7 of a side: below the accuracy of `Domain.bounds`
+_POLISHING = 4  # Newton steps from there to rounding
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class _End:
     piece: Piece
 
 
-def corners(domain: Domain) -> list[Corner]:
+def corners_of(domain: Domain) -> list[Corner]:
     """Return the corners of a domain of two space coordinates, none of others.
 
     A place where more than two sides end is no corner with one angle, and is left out.
@@ -89,10 +92,11 @@ def _ends(domain: Domain, piece: Piece) -> Iterator[_End]:
 def _end(domain: Domain, piece: Piece, within: float, beyond: float) -> _End:
     """Return the end of an arc between two positions along its side, of which the second is not on it."""
     inner, outer = within, min(max(beyond, 0.0), 1.0) if isinstance(piece.side, Flat) else beyond
-    for _ in range(_BISECTIONS):
-        middle = 0.5 * (inner + outer)
-        on_arc = domain.bounds(piece, _points(piece, middle))[0]
-        inner, outer = (middle, outer) if on_arc else (inner, middle)
+    for _ in range(_REFINEMENTS):
+        ladder = np.linspace(inner, outer, _STEPS + 1)
+        on_arc = domain.bounds(piece, _points(piece, *ladder))
+        last = int(np.argmin([*on_arc[1:], False]))
+        inner, outer = ladder[last], ladder[min(last + 1, _STEPS)]
     place, behind = _points(piece, outer, within)
     outward = piece.normals(place[None])[0]
     along = np.array([-outward[1], outward[0]])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from pinnsolve.problems.formulas import Formula, constant_value, numpy_functions
+from pinnsolve.problems.geometry.corners import Corner, corners_of
 from pinnsolve.problems.geometry.regions import Region
 from pinnsolve.problems.geometry.shapes import Shape
 from pinnsolve.problems.geometry.sides import Flat, Side
@@ -98,6 +99,7 @@ class Domain:
     @cached_property
     def _vertices(self) -> Points:
         found = {vertex for leaf in self.region.leaves() for vertex in leaf.shape.vertices}
+        found |= {corner.place for corner in self.corners}
         return np.array(sorted(found)).reshape(-1, len(self.axes))
 
     def bounds(self, piece: Piece, points: Points) -> Mask:
@@ -120,6 +122,11 @@ class Domain:
                 piece = Piece(shape, index, within)
                 if self.bounds(piece, points).any():
                     yield piece
+
+    @cached_property
+    def corners(self) -> tuple[Corner, ...]:
+        """Where two sides of a domain of two space coordinates end, whether of one shape or of two."""
+        return tuple(corners_of(self))
 
     def parts(self, region: Region | None = None) -> list[Part]:
         """Return the boundary's parts, one per shape (of a region)."""
