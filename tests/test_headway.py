@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from fractions import Fraction
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from pinnsolve.solving import finish, prepare
+from pinnsolve.solving import finish, prepare, step_control
 from pinnsolve.solving import headway as headway_module
 from pinnsolve.solving import session as session_module
 from pinnsolve.solving.headway import PILOT_STEPS, Headway
+from pinnsolve.solving.march import March
 from pinnsolve.solving.settings import resolve_settings
+from pinnsolve.training.window_features import FeatureChoice
 from tests.conftest import BURGERS
 
-LOGISTIC = """
-title = "Logistic growth"
+FRONT = """
+title = "Fisher's front"
 [coordinates]
-t = [0, 2]
+x = [0, 1]
+t = [0, 0.4]
 [equations]
-growth = "u_t = u*(1 - u)"
+growth = "u_t = 0.1*u_xx + u*(1 - u)"
 [[conditions]]
 where = "t = 0"
-equation = "u = 0.5"
-[reference]
-exact = { u = "1/(1 + exp(-t))" }
+equation = "u = 0.5 + 0.1*cos(pi*x)"
+[[conditions]]
+where = "x = 0"
+equation = "u_x = 0"
+[[conditions]]
+where = "x = 1"
+equation = "u_x = 0"
 """
 
 
@@ -68,17 +77,15 @@ def test_nothing_is_said_of_a_few_steps_however_short_the_time():
     assert watch.is_missing(Seen(0.9, 0.5, step=PILOT_STEPS))
 
 
-def test_a_march_begins_once_and_gets_finer_if_its_first_window_is_not_solved():
-    watch = _watch()
-    watch.is_missing(Seen(0.05, 1.0))
-    assert watch.next_march(1, 1, Seen(0.3, 0.5, step=30)) == 8
-    assert watch.next_march(8, 1, Seen(1.0, 0.5, step=40)) == 16
-    assert watch.next_march(16, 1, Seen(1.0, 0.5, step=45)) is None
-    assert watch.next_march(8, 1, Seen(1.0, 1e-9, step=40)) is None
-    assert watch.next_march(8, 2, Seen(1.0, 0.5, step=50)) is None
-    assert watch.next_march(8, 1, Seen(1.0, 0.5, step=53)) is None  # 47 steps are not 3 for each of 16 windows
-    assert Headway(True, 100.0, None).next_march(8, 1, Late(0.5)) is None
-    assert Headway(False, 100.0, 100).next_march(1, 1, Seen(0.3, 0.5)) is None
+def test_all_of_time_is_given_up_once_and_in_time(problem_from):
+    watch, whole = _watch(), March(problem_from(FRONT))
+    assert not watch.is_given_up(whole, Seen(0.05, 1.0))
+    assert watch.is_given_up(whole, Seen(0.3, 0.5, step=30))
+    assert not watch.is_given_up(whole, Seen(0.3, 0.5, step=61))  # 39 steps are no march
+    assert not watch.is_given_up(March.adaptive(whole.problem, Fraction(1, 8)), Seen(0.3, 0.5, step=30))
+    assert not watch.is_given_up(whole, Seen(0.7, 0.5, step=70))
+    assert not Headway(True, 100.0, None, early=1.0).is_given_up(whole, Late(0.5))
+    assert not Headway(False, 100.0, 100).is_given_up(whole, Seen(0.3, 0.5))
 
 
 @pytest.mark.parametrize(
@@ -92,38 +99,39 @@ def test_windows_are_an_alternative_only_where_they_are_chosen_automatically(pro
 
 
 def _session(problem, monkeypatch, **changes):
+    """Return a run that gives all of time up after a quarter of its steps, and two windows that are solved at once."""
     monkeypatch.setattr(headway_module, "UNSOLVED", -1.0)  # nothing is ever solved: march whatever happens
     monkeypatch.setattr(headway_module, "HEADWAY", 1e300)
-    monkeypatch.setattr(headway_module, "FIRST_MARCH", 2)
-    monkeypatch.setattr(headway_module, "FINEST_MARCH", 2)
+    monkeypatch.setattr(step_control, "OTHER_LENGTH", Fraction(1, 2))
+    monkeypatch.setattr(step_control, "OTHER_GOAL", 1.0)
+    monkeypatch.setattr(step_control, "OTHER_EASY", 0.0)
+    monkeypatch.setattr(headway_module, "MARCH_STEPS", 1)
     settings = {"training.steps": 12, "training.points": 64, "network.width": 5, "time_limit": 600.0, **changes}
-    return prepare(problem, resolve_settings(settings))
+    session = prepare(problem, resolve_settings(settings))
+    session.control.given = session.control.choice = FeatureChoice("tanh", (1.0, 1.0), 60, held_out=float("inf"))
+    return session
 
 
 def test_a_run_without_headway_starts_anew_in_windows(problem_from, monkeypatch):
-    session = _session(problem_from(LOGISTIC), monkeypatch)
+    session = _session(problem_from(FRONT), monkeypatch)
     rows = [progress.row() for progress in session.train()]
-    assert [row["window"] for row in rows][:4] == [0, 0, 0, 1]
-    assert {row["window"] for row in rows} == {0, 1, 2}
-    assert [row["step"] for row in rows] == list(range(1, 13))
-    t = torch.linspace(0, 2, 21, dtype=torch.float64)[:, None]
-    with torch.no_grad():
-        error = (session.ansatz(t)["u"] - torch.sigmoid(t[:, 0])).abs().max()
-    assert float(error) < 1e-3
+    assert [row["window"] for row in rows] == [0, 0, 0, 1, 2]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5]
+    assert [row["stage"] for row in rows] == ["lm"] * 3 + ["features"] * 2
+    assert rows[-1]["error"] < 1e-6
 
 
 def test_the_smaller_residual_wins_in_the_end(problem_from, monkeypatch):
     for better in ("whole", "march"):
-        session = _session(problem_from(LOGISTIC), monkeypatch)
+        session = _session(problem_from(FRONT), monkeypatch)
         monkeypatch.setattr(
             session_module.Training, "best_held_out", property(lambda _, b=better: 0.0 if b == "whole" else 1.0)
         )
-        monkeypatch.setattr(Headway, "is_missing", lambda _, training: training.used > 0.25)
-        monkeypatch.setattr(Headway, "next_march", lambda _, count, begun, __: 2 if count == 1 and begun == 1 else None)
+        monkeypatch.setattr(Headway, "is_missing", lambda _, training: training.used >= 0.25)
         for _ in session.train():
             pass
         assert session.march.count == (1 if better == "whole" else 2)
-        assert session.training.step == 12
+        assert session.training.step == 5
         told = ["2 windows of time were tried and left a larger residual than all of it at once"]
         assert [text for text in session.warnings if "window" in text] == told * (better == "whole")
         solution = finish(session)
@@ -133,21 +141,38 @@ def test_the_smaller_residual_wins_in_the_end(problem_from, monkeypatch):
         monkeypatch.undo()
 
 
-def test_a_run_resumed_in_its_march_is_the_run_that_went_on(problem_from, monkeypatch):
-    problem = problem_from(LOGISTIC)
+def _stopped(session, step):
+    """Train up to a step; return the rows so far, and the state as a checkpoint holds it."""
+    rows = []
+    for progress in session.train():
+        rows.append(progress.row())
+        if session.training.step == step:
+            break
+    tensors, values = session.state()
+    return rows, ({name: tensor.detach().clone() for name, tensor in tensors.items()}, json.loads(json.dumps(values)))
+
+
+def test_a_run_resumed_before_its_march_is_the_run_that_went_on(problem_from, monkeypatch):
+    problem = problem_from(FRONT)
     whole = _session(problem, monkeypatch)
     expected = [progress.row() for progress in whole.train()]
-    first = _session(problem, monkeypatch)
-    rows, state, stopped = [], None, 4  # in a gradient stage: those go on bit for bit
-    for progress in first.train():
-        rows.append(progress.row())
-        if first.training.step == stopped:
-            tensors, values = first.state()
-            state = {name: tensor.detach().clone() for name, tensor in tensors.items()}, values
-            break
-    assert state is not None
+    rows, state = _stopped(_session(problem, monkeypatch), 2)
     second = _session(problem, monkeypatch)
-    second.restore(stopped, *state)
+    second.restore(2, *state)
     rows += [progress.row() for progress in second.train()]
     for row, wanted in zip(rows, expected, strict=True):
         assert {k: v for k, v in row.items() if k != "seconds"} == {k: v for k, v in wanted.items() if k != "seconds"}
+
+
+def test_a_run_resumed_in_its_march_solves_the_window_under_way_anew(problem_from, monkeypatch):
+    problem = problem_from(FRONT)
+    first = _session(problem, monkeypatch)
+    _, state = _stopped(first, 5)
+    second = _session(problem, monkeypatch)
+    second.restore(5, *state)
+    assert second.march == first.march
+    assert second.control == first.control
+    for name, tensor in first.windows[0].ansatz.network.state_dict().items():
+        assert torch.equal(second.windows[0].ansatz.network.state_dict()[name], tensor), name
+    assert [progress.window for progress in second.train()] == [2]
+    assert second.history[-1].error < 1e-6

@@ -17,7 +17,7 @@ from pinnsolve.problems.places import Place
 from pinnsolve.solving.preparation import build_ansatz
 from pinnsolve.solving.session import prepare
 from pinnsolve.solving.settings import resolve_settings
-from pinnsolve.training.stages import RandomFeatureStage
+from pinnsolve.training.features import RandomFeatureStage
 
 HEAD = 'title = "t"\n[equations]\npoisson = "laplacian(u) = -1"\n[geometry]\n'
 EVERYWHERE = '\n[[conditions]]\nwhere = "boundary"\nequation = "u = 0"\n'

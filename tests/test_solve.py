@@ -141,7 +141,7 @@ def test_a_session_stopped_in_a_wide_stage_goes_on_with_its_small_network(proble
     """The wide network is left behind: gradient steps on its thousands of units would not fit in memory."""
     equation = "-u" if stage == "features" else "u*(1 - u)"
     problem = problem_from(LOGISTIC.replace("u*(1 - u)", equation).split("[reference]")[0])
-    settings = resolve_settings(QUICK, {"training.optimizer": "auto", "training.steps": 10})
+    settings = resolve_settings(QUICK, {"training.optimizer": "auto", "training.steps": 10, "training.windows": 1})
     first = prepare(problem, settings)
     for progress in first.train():
         if progress.training.stage == stage:

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -158,7 +159,7 @@ def _exact_state(problem, time: float):
 @pytest.mark.parametrize("text", [HEAT, ADVECTION, WAVE, PLATE], ids=["heat", "advection", "wave", "plate"])
 def test_the_exact_end_state_is_built_in_to_rounding(problem_from, text):
     problem = problem_from(text)
-    edges = time_edges(problem, 3)
+    edges = time_edges(problem, [Fraction(k, 3) for k in range(4)])
     window = (edges[1], edges[2])
     inner = problem_in_window(problem, window, _exact_state(problem, float(edges[1])))
     assert [inner.box[side][inner.time_axis] for side in (0, 1)] == [float(edge) for edge in window]
@@ -195,7 +196,7 @@ def test_numbers_start_the_next_window_of_an_ode(problem_from):
 def test_a_restricted_condition_that_never_holds_in_a_window_is_left_out(problem_from):
     text = HEAT.replace('where = ["x = 0", "x = 1"]', 'where = ["x = 0 and t < 0.2", "x = 0 and t > 0.15", "x = 1"]')
     problem = problem_from(text)
-    edges = time_edges(problem, 2)
+    edges = time_edges(problem, [Fraction(k, 2) for k in range(3)])
     faces = [len(problem_in_window(problem, window, None).conditions) for window in (edges[:2], edges[1:])]
     assert faces == [4, 3]
 
@@ -216,19 +217,20 @@ def test_a_restricted_condition_that_never_holds_in_a_window_is_left_out(problem
 def test_what_cannot_be_marched_is_refused_with_the_reason(problem_from, text, match):
     problem = problem_from(text)
     with pytest.raises(SettingsError, match=match):
-        March(problem, 2)
-    assert March(problem, 1).problem_of(0, None) is problem
+        March.equal(problem, 2)
+    assert March.equal(problem, 1).problem_of(0, None) is problem
 
 
 @pytest.mark.parametrize("windows", [0, 1.5, "many", 1001])
 def test_a_wrong_number_of_windows_is_refused(windows):
-    with pytest.raises(SettingsError, match=r'training\.windows: .*whole number from 1 to 1000, or "auto"'):
+    with pytest.raises(SettingsError, match=r'training\.windows: .*whole number from 1 to 1000, "adaptive" or "auto"'):
         resolve_settings({"training.windows": windows})
-    assert resolve_settings({"training.windows": "auto"}).training.window_count == 1
+    for name in ("auto", "adaptive"):
+        assert resolve_settings({"training.windows": name}).training.window_count == 1
 
 
 def test_every_window_gets_an_even_share_of_what_is_left(problem_from):
-    march = March(problem_from(HEAT), 4)
+    march = March.equal(problem_from(HEAT), 4)
     settings = resolve_settings({"time_limit": 100, "training.steps": 10})
     first, third, late = (march.budget(settings, *given) for given in [(0,), (2, 20.0, 4), (3, 130.0, 9)])
     assert (first.seconds, first.steps, first.origin) == (25.0, 3, (0.0, 0))

@@ -186,6 +186,11 @@ class Ansatz(nn.Module):
         self.symbols = tuple(problem.symbols)
         self._formula = Formula([part for form in self.forms for part in (form.lift, form.distance)], self.symbols)
 
+    @property
+    def is_affine(self) -> bool:
+        """Whether fields are affine in the network's outputs: none is kept in a range."""
+        return all(math.isinf(end) for field in self.fields for end in field.bounds)
+
     def forward(self, points: Any) -> dict[str, Any]:
         """Return the values (...) of every field at points (..., d), tensors or truncated Taylor series."""
         return self.assembled(points, self.network(self.features(points)))

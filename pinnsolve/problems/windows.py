@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import sympy
@@ -58,11 +59,11 @@ def time_order(problem: Problem, field: str) -> int:
     return max((p.orders[problem.time_axis] for p in problem.partials if p.field == field), default=0)
 
 
-def time_edges(problem: Problem, count: int) -> list[sympy.Expr]:
-    """Return the ends of equal windows of time, count + 1 of them, exact as the problem's own ends."""
+def time_edges(problem: Problem, shares: Sequence[Fraction]) -> list[sympy.Expr]:
+    """Return the times at these shares of a problem's time, exact as its own ends."""
     assert problem.time_axis is not None
     start, end = problem.coordinates[problem.time_axis].interval
-    return [start + (end - start) * sympy.Rational(index, count) for index in range(count + 1)]
+    return [start + (end - start) * sympy.Rational(share.numerator, share.denominator) for share in shares]
 
 
 def problem_in_window(problem: Problem, window: tuple[sympy.Expr, sympy.Expr], states: States | None) -> Problem:

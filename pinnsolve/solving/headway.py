@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
+from pinnsolve.errors import SettingsError
+from pinnsolve.networks import activation
 from pinnsolve.problems import Problem
 from pinnsolve.problems.dispersion import is_dispersive
 from pinnsolve.problems.windows import is_marchable
+from pinnsolve.solving.march import March
 from pinnsolve.solving.settings import Settings
 from pinnsolve.training import Training
 
@@ -15,9 +19,8 @@ PILOT_STEPS = 60  # before which nothing can be said of training, however short 
 HEADWAY = 30.0  # least factor by which the held-out objective falls between them
 UNSOLVED = 1e-6  # a held-out objective above this solves nothing
 RESOLVED = 1e-9  # below this, what was learnt of dispersive waves can be widened to all digits
+MARCH_STEPS = 40  # a march takes at least, to look for features and to go on with them
 LATEST = 0.6  # share of the whole budget after which it is too late to start anew
-FIRST_MARCH, FINEST_MARCH = 8, 16  # windows
-LEAST_STEPS = 3  # per window
 
 
 @dataclass
@@ -48,8 +51,7 @@ class Headway:
     def of(cls, problem: Problem, settings: Settings) -> Headway:
         """Return the watch over a run with these settings."""
         training = settings.training
-        automatic = settings.engine == "native" and training.windows == "auto" and training.optimizer == "auto"
-        may_march = automatic and not problem.is_linear and is_marchable(problem)
+        may_march = _is_automatic(settings) and not problem.is_linear and is_marchable(problem)
         return cls(may_march, settings.time_limit, training.steps, may_march and is_dispersive(problem))
 
     def is_missing(self, training: Training) -> bool:
@@ -63,26 +65,40 @@ class Headway:
         low = RESOLVED if self.is_dispersive else UNSOLVED
         return training.used >= PILOT and training.best_held_out > max(low, self.early / HEADWAY)
 
-    def next_march(self, count: int, begun: int, training: Training) -> int | None:
-        """Return how many windows to march through, from the start; None if all goes well or it is too late.
-
-        Args:
-            count: windows of the present march, 1 for all of time.
-            begun: how many of them were begun.
-            training: in the last of these.
-        """
-        if not self.may_march or begun > 1 or self._spent(training) > LATEST:
-            return None
-        # a first window that its share of the budget did not solve must be shorter
-        wanted = FIRST_MARCH if count == 1 else 2 * count
-        fails = self.is_missing(training) if count == 1 else training.best_held_out > UNSOLVED
-        return wanted if fails and wanted <= FINEST_MARCH and self._allows(wanted, training) else None
-
-    def _allows(self, count: int, training: Training) -> bool:
-        """Return whether the steps that are left are enough for so many windows."""
-        return self.steps is None or self.steps - training.step >= LEAST_STEPS * count
+    def is_given_up(self, march: March, training: Training) -> bool:
+        """Return whether all of time at once is to be given up for windows: it makes no headway, and there is time."""
+        in_question = self.may_march and march.is_whole and not march.is_adaptive
+        enough = self.steps is None or self.steps - training.step >= MARCH_STEPS
+        return in_question and enough and self._spent(training) <= LATEST and self.is_missing(training)
 
     def _spent(self, training: Training) -> float:
         if self.steps is not None:
             return training.step / max(self.steps, 1)
         return training.budget.elapsed / self.seconds
+
+
+def adapts_from_the_start(problem: Problem, settings: Settings) -> bool:
+    """Return whether windows are adaptive from the start.
+
+    That is so where they are asked for, and for nonlinear systems of ordinary differential equations: smooth random
+    features in one coordinate are cheap, and in windows as long as they resolve they leave rounding.
+
+    Raises:
+        SettingsError: they are asked for with an engine, an optimizer, a precision or derivatives without features.
+    """
+    exact = settings.precision == "float64" and settings.derivatives != "autograd"
+    if settings.training.windows == "adaptive":
+        if settings.engine != "native" or settings.training.optimizer != "auto" or not exact:
+            raise SettingsError(
+                "training.windows = adaptive needs engine = native, optimizer = auto, precision = float64 and "
+                "derivatives = taylor, fd or coupled"
+            )
+        return True
+    phi = activation(settings.network.trained_activation, settings.network.alpha)
+    is_served = len(problem.coordinates) == 1 and phi.smoothness == inf  # kinks would have to be outrun
+    return _is_automatic(settings) and exact and is_served and not problem.is_linear and is_marchable(problem)
+
+
+def _is_automatic(settings: Settings) -> bool:
+    training = settings.training
+    return settings.engine == "native" and training.windows == "auto" and training.optimizer == "auto"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,8 @@ from pinnsolve.solving.settings import Settings
 from pinnsolve.training import Budget, Training
 from pinnsolve.training.loop import below
 
+STUMP = Fraction(3, 2)  # windows that the rest of the time must be longer than, or the next one takes all of it
+SEARCH = 3  # shares of the time that an adaptive window may use, to look for features that serve the next ones, too
 LEAST_SHARE = 0.2  # of an even share of the time limit: what a window gets however long the ones before took
 
 
@@ -72,46 +76,90 @@ class March:
 
     Attributes:
         problem: on all of its time.
-        count: the number of windows; with one window, the problem is solved as it is.
+        ends: of the windows, as shares of the time, from 0 on. With one window that is all of it, the problem is
+            solved as it is.
+        is_adaptive: whether windows are added, halved and doubled as it goes; else they are known from the start.
 
     Raises:
         SettingsError: the problem cannot be marched.
     """
 
     problem: Problem
-    count: int
+    ends: tuple[Fraction, ...] = (Fraction(0), Fraction(1))
+    is_adaptive: bool = False
 
     def __post_init__(self) -> None:
-        if self.count > 1:
+        if self.is_adaptive or not self.is_whole:
             refuse_windows(self.problem)
+
+    @classmethod
+    def equal(cls, problem: Problem, count: int) -> March:
+        """Return a march of equal windows."""
+        return cls(problem, tuple(Fraction(index, count) for index in range(count + 1)))
+
+    @classmethod
+    def adaptive(cls, problem: Problem, first: Fraction) -> March:
+        """Return a march of adaptive windows, of which the first is planned to take this share of the time."""
+        return cls(problem, (Fraction(0), first), is_adaptive=True)
+
+    def extended(self, length: Fraction) -> March:
+        """Return the march with one more window, of at most this length and never leaving a stump behind it."""
+        start = self.ends[-1]
+        end = start + length if start + STUMP * length < 1 else Fraction(1)
+        return replace(self, ends=(*self.ends, end))
+
+    def shortened(self) -> March:
+        """Return the march with its last window halved."""
+        start, end = self.ends[-2:]
+        return replace(self, ends=(*self.ends[:-1], (start + end) / 2))
+
+    @property
+    def count(self) -> int:
+        """The number of windows that are planned so far."""
+        return len(self.ends) - 1
+
+    @property
+    def last_length(self) -> Fraction:
+        """The length of the last window, as a share of the time."""
+        return self.ends[-1] - self.ends[-2]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of time is one window."""
+        return self.ends == (0, 1)
+
+    @property
+    def reaches_the_end(self) -> bool:
+        """Whether the windows planned so far cover all of the time."""
+        return self.ends[-1] == 1
 
     @cached_property
     def edges(self) -> list[sympy.Expr]:
-        """The ends of the windows, exact."""
-        return time_edges(self.problem, self.count)
+        """The ends of the windows, exact, in the unit of time; that of the problem stands last."""
+        return time_edges(self.problem, self.ends if self.reaches_the_end else (*self.ends, Fraction(1)))
 
     def problem_of(self, index: int, states: States | None) -> Problem:
         """Return what is solved in one window, from the end states of the window before."""
-        if self.count == 1:
+        if self.is_whole:
             return self.problem
         return problem_in_window(self.problem, (self.edges[index], self.edges[index + 1]), states)
 
     def window_of(self, points: NDArray[np.float64]) -> NDArray[np.intp]:
         """Return the index (N,) of the window that each point lies in; a joint belongs to the window it ends."""
-        if self.count == 1:
+        if self.is_whole:
             return np.zeros(len(points), dtype=np.intp)
         joints = [float(edge) for edge in self.edges[1:-1]]
         return np.searchsorted(joints, points[:, self.problem.time_axis], side="left")
 
     def joined(self, parts: Sequence[Ansatz]) -> Ansatz | PiecewiseAnsatz:
         """Return the solution that the windows so far make up."""
-        if self.count == 1:
+        if self.is_whole:
             return parts[0]
         assert self.problem.time_axis is not None
         return PiecewiseAnsatz(self.problem.time_axis, [float(edge) for edge in self.edges], parts)
 
     def budget(self, settings: Settings, index: int, seconds: float = 0.0, step: int = 0) -> Budget:
-        """Return the budget of a window: an even share of what the windows before it left.
+        """Return the budget of a window: of what the windows before it left, its share of the time that they left.
 
         Args:
             settings: time limit and steps of all windows together.
@@ -122,9 +170,12 @@ class March:
         Raises:
             SettingsError: there are fewer steps than windows.
         """
-        left, steps = self.count - index, settings.training.steps
-        if steps is not None and steps < self.count > 1:
+        length, steps = self.ends[index + 1] - self.ends[index], settings.training.steps
+        share = length / (1 - self.ends[index])
+        if steps is not None and steps < self.count > 1 and not self.is_adaptive:
             raise SettingsError(f"training.steps = {steps} is too few for training.windows = {self.count}")
-        share = max((settings.time_limit - seconds) / left, LEAST_SHARE * settings.time_limit / self.count)
-        until = None if steps is None else step + -(-(steps - step) // left)
-        return Budget(seconds + share, until, spent=seconds, origin=(seconds, step))
+        if self.is_adaptive:
+            share = min(SEARCH * share, Fraction(1))
+        seconds_left = max((settings.time_limit - seconds) * share, LEAST_SHARE * settings.time_limit * length)
+        until = None if steps is None else step + ceil((steps - step) * share)
+        return Budget(seconds + float(seconds_left), until, spent=seconds, origin=(seconds, step))

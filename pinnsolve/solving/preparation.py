@@ -24,6 +24,7 @@ from pinnsolve.solving.differentiation import choose_differentiator
 from pinnsolve.solving.march import Window
 from pinnsolve.solving.settings import Settings
 from pinnsolve.training import Budget, Objective, Stage, Training, build_objective, make_plan
+from pinnsolve.training.plan import WindowFeatures
 from pinnsolve.training.sampling import Sampler
 from pinnsolve.training.workers import join_workers, own_device
 
@@ -31,8 +32,18 @@ HELD_OUT_POINTS = 2**12
 HELD_OUT_SEED = 500_009  # apart from the seeds of training points
 
 
-def prepare_window(problem: Problem, settings: Settings, seed: int, budget: Budget) -> Window:
-    """Return a window that is ready to train; its problem is the whole one where nothing is marched."""
+def prepare_window(
+    problem: Problem, settings: Settings, seed: int, budget: Budget, features: WindowFeatures | None = None
+) -> Window:
+    """Return a window that is ready to train.
+
+    Args:
+        problem: in the window; the whole one where nothing is marched.
+        settings: how to train.
+        seed: of weights and points.
+        budget: time and steps of the window.
+        features: what it begins with if its length adapts, else None.
+    """
     device, dtype = chosen_device(settings.device), getattr(torch, settings.precision)
     workers = budget.workers = join_workers(device)
     generator = Generator().manual_seed(seed)
@@ -53,7 +64,7 @@ def prepare_window(problem: Problem, settings: Settings, seed: int, budget: Budg
         dtype=dtype,
         device=device,
     )
-    plan, why = _plan(problem, ansatz, objective, constraints, settings, seed)
+    plan, why = _plan(problem, ansatz, objective, constraints, settings, seed, features)
     training = Training(
         ansatz=ansatz,
         objective=objective,
@@ -68,7 +79,13 @@ def prepare_window(problem: Problem, settings: Settings, seed: int, budget: Budg
 
 
 def _plan(
-    problem: Problem, ansatz: Ansatz, objective: Objective, constraints: Constraints, settings: Settings, seed: int
+    problem: Problem,
+    ansatz: Ansatz,
+    objective: Objective,
+    constraints: Constraints,
+    settings: Settings,
+    seed: int,
+    features: WindowFeatures | None,
 ) -> tuple[Sequence[Stage], str]:
     """Return the stages of the engine that the settings name, and why."""
     if settings.engine == "deepxde":
@@ -83,6 +100,7 @@ def _plan(
         feature_activations=settings.network.feature_activations,
         double=settings.precision == "float64",
         seed=seed,
+        window=features,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -18,15 +19,17 @@ from pinnsolve.networks.piecewise import PiecewiseAnsatz
 from pinnsolve.networks.smoothness import smoothness_note
 from pinnsolve.problems import Problem
 from pinnsolve.problems.formulation import formulated
+from pinnsolve.problems.windows import States
 from pinnsolve.references import ReferenceSolution, find_reference
 from pinnsolve.solving.differentiation import WindowedJets
 from pinnsolve.solving.end_states import end_states
-from pinnsolve.solving.headway import Headway
+from pinnsolve.solving.headway import Headway, adapts_from_the_start
 from pinnsolve.solving.march import March, Window
 from pinnsolve.solving.preparation import chosen_device, prepare_window
 from pinnsolve.solving.settings import Settings
+from pinnsolve.solving.step_control import UNSOLVED, StepControl
 from pinnsolve.solving.watch import Monitor, Safeguard
-from pinnsolve.training import Training, TrainingStep
+from pinnsolve.training import Budget, Training, TrainingStep
 from pinnsolve.training.loop import below
 
 MARCH_GOAL = 1e-13  # held-out objective at which a window leaves the rest of its time to later ones
@@ -82,7 +85,9 @@ class Session:
         march: the windows of time; one window for a problem that is solved as it is.
         windows: those begun; the last one is being trained.
         headway: tells whether windows are to be tried.
+        control: tells how long they are, if they are adaptive.
         whole: all of time as one window, set aside when it made no headway; None if it was not.
+        start: the state that the last window starts from; None in the first one.
         reference: the truth, if there is one.
         warnings: sentences that the user must see.
         history: recorded steps.
@@ -98,12 +103,14 @@ class Session:
     march: March
     windows: list[Window]
     headway: Headway
+    control: StepControl
     reference: ReferenceSolution | None
     warnings: list[str]
     history: list[Progress] = field(default_factory=list)
     seconds: float = 0.0
     residual_evaluations: int = 0
     whole: Window | None = None
+    start: States | None = None
 
     def train(self) -> Iterator[Progress]:
         """Train until the steps or the time are used up or nothing improves; yield recorded steps.
@@ -113,11 +120,7 @@ class Session:
         """
         self.training.budget.start()
         yield from self._train_window()
-        while (count := self.headway.next_march(self.march.count, len(self.windows), self.training)) is not None:
-            self._begin_march(count, (self.training.budget.elapsed, self.training.step))
-            yield from self._train_window()
-        while len(self.windows) < self.march.count:
-            self._begin_window()
+        while self._goes_on():
             yield from self._train_window()
         self._keep_the_better()
 
@@ -135,22 +138,23 @@ class Session:
     def differentiator(self) -> Differentiator:
         """The maker of jets of the trial solution."""
         makers = tuple(window.differentiator for window in self.windows)
-        return makers[0] if self.march.count == 1 else WindowedJets(makers)
+        return makers[0] if self.march.is_whole else WindowedJets(makers)
 
     @property
     def plan_reason(self) -> str:
         """Why the stages of training were chosen."""
         reason = self.windows[-1].plan_reason
-        return reason if self.march.count == 1 else f"{self.march.count} windows of time; {reason}"
+        return reason if self.march.is_whole else f"{self.march.count} windows of time; {reason}"
 
     @property
     def gap(self) -> str:
         """What is said of the time that no window has reached; empty if there is none."""
         begun, count = len(self.windows), self.march.count
-        if begun == count:
+        if begun == count and self.march.reaches_the_end:
             return ""
         end = f"{self.problem.time} = {float(self.march.edges[begun]):g}"
-        return f"There is no solution beyond {end}: training reached {begun} of {count} windows. Values there are NaN."
+        reached = f"{begun} windows" if self.march.is_adaptive else f"{begun} of {count} windows"
+        return f"There is no solution beyond {end}: training reached {reached}. Values there are NaN."
 
     @property
     def leads(self) -> bool:
@@ -192,7 +196,9 @@ class Session:
             "network": network.description(),
             "training": values,
             "early": self.headway.early,
-            "march": self.march.count,
+            "ends": [str(end) for end in self.march.ends],
+            "is_adaptive": self.march.is_adaptive,
+            "control": self.control.state(),
             "march_origin": self.windows[0].training.budget.origin,
             "whole": None if self.whole is None else self.whole.ansatz.network.description(),
             "windows": finished,
@@ -205,8 +211,12 @@ class Session:
         self.headway.early = values["early"]
         if values["whole"] is not None:
             self.windows[0].restore(values["whole"], below("whole.", moved))
-        if int(values["march"]) != self.march.count:
-            self._begin_march(int(values["march"]), tuple(values["march_origin"]))
+            self.whole = self.windows[0]
+        self.control.restore(values["control"])
+        march = March(self.posed, tuple(Fraction(end) for end in values["ends"]), bool(values["is_adaptive"]))
+        if (march.ends, march.is_adaptive) != (self.march.ends, self.march.is_adaptive):
+            self.march = march
+            self._replace_window(tuple(values["march_origin"]), None)
         for index, finished in enumerate(values["windows"]):
             self.windows[-1].restore(finished["network"], below(f"windows.{index}.", moved))
             self._begin_window(tuple(finished["end"]))
@@ -217,6 +227,33 @@ class Session:
         self.training.restore(step, below("training.", moved), values["training"])
         self.seconds = self.training.budget.spent
         self.residual_evaluations = int(values["residual_evaluations"])
+
+    def _goes_on(self) -> bool:
+        """Prepare what is to be trained next; return whether there is anything."""
+        training, now = self.training, (self.training.budget.elapsed, self.training.step)
+        if self.headway.is_given_up(self.march, training):
+            self._begin_march(now)
+        elif self.march.is_adaptive and self.control.asks(self.windows[-1]):
+            return self._after_features(now)
+        elif len(self.windows) < self.march.count or not self.march.reaches_the_end:
+            self._begin_window()
+        else:
+            return False
+        return True
+
+    def _after_features(self, now: tuple[float, int]) -> bool:
+        """Halve the window, go on to the next one, or to the next stage of this one, as its features ask for."""
+        training, window = self.training, self.windows[-1]
+        if self.control.halves(self.march, window):
+            self._halve(now)
+        elif training.is_paused and training.best_held_out > UNSOLVED:
+            pass  # training goes on with its next stage
+        elif self.march.reaches_the_end:
+            training.reason = training.reason or _why_features_end(training)
+            return False
+        else:
+            self._begin_window()
+        return True
 
     def _train_window(self) -> Iterator[Progress]:
         window = self.windows[-1]
@@ -235,7 +272,7 @@ class Session:
                     )
                     self.history.append(progress)
                     yield progress
-                if self.march.count == 1 and self.headway.next_march(1, 1, window.training) is not None:
+                if self.headway.is_given_up(self.march, window.training):
                     break
         except DivergenceError:
             safeguard.restore()
@@ -246,20 +283,50 @@ class Session:
     @property
     def _window_number(self) -> int | None:
         """The number of the window under way, 0 for all of time before a march; None where there is none to come."""
-        if self.march.count > 1:
+        if self.march.is_adaptive or not self.march.is_whole:
             return len(self.windows)
         return 0 if self.headway.may_march else None
 
-    def _begin_march(self, count: int, origin: tuple[float, int]) -> None:
-        """Start anew, in equal windows of time, after so many seconds and steps."""
-        if self.march.count == 1:
-            self.whole = self.windows[0]
-        self.march = March(self.posed, count)
-        budget = self.march.budget(self.settings, 0, *origin)
-        first = prepare_window(self.march.problem_of(0, None), self.settings, self.settings.seed, budget)
-        first.training.step, first.training.goal = origin[1], MARCH_GOAL
+    def _begin_march(self, origin: tuple[float, int]) -> None:
+        """Start anew, in adaptive windows of time, after so many seconds and steps."""
+        self.whole = self.windows[0]
+        self.march = March.adaptive(self.posed, self.control.first_length)
+        self._replace_window(origin, None)
+
+    def _halve(self, origin: tuple[float, int]) -> None:
+        """Start the window under way anew, with half its length."""
+        self.march = self.march.shortened()
+        self._replace_window(origin, self.start)
+
+    def _replace_window(self, origin: tuple[float, int], start: States | None) -> None:
+        """Prepare the last window of the march anew.
+
+        Args:
+            origin: seconds and steps used so far.
+            start: the state that it starts from; None in the first window.
+        """
+        *finished, replaced = self.windows
+        budget = self.march.budget(self.settings, len(finished), *origin)
+        window = self._prepared(len(finished), start, budget)
+        if finished:
+            window.training.trained.load_state_dict(replaced.training.trained.state_dict())
+        self._admit(window, origin[1])
         budget.start()
-        self.windows = [first]
+        self.windows = [*finished, window]
+
+    def _admit(self, window: Window, step: int) -> None:
+        """Count a window's steps from here, and say what is enough for it."""
+        window.training.step = step
+        if self.march.is_adaptive:
+            window.training.goal = self.control.goal
+        elif len(self.windows) + 1 < self.march.count:
+            window.training.goal = MARCH_GOAL  # the time that is left helps the windows to come more
+
+    def _prepared(self, index: int, states: States | None, budget: Budget) -> Window:
+        """Return a window that is ready to train, from its initial state."""
+        problem, seed = self.march.problem_of(index, states), self.settings.seed + WINDOW_SEED * index
+        features = self.control.features(self.march, budget.elapsed) if self.march.is_adaptive else None
+        return prepare_window(problem, self.settings, seed, budget, features)
 
     def _keep_the_better(self) -> None:
         """Return to all of time at once if that leaves the smaller residual after all."""
@@ -267,14 +334,14 @@ class Session:
             return
         objective, points = self.whole.training.objective, self.whole.training.held_out
         marched = replace(objective, fields=self.ansatz, differentiator=self.differentiator).value(points)
-        if self.whole.training.best_held_out < marched:
+        if not marched <= self.whole.training.best_held_out:  # not a number where the march did not reach the end
             self.whole.training.step, self.whole.training.reason = self.training.step, self.training.reason
             count, own = self.march.count, [text for text in self.warnings if not text.startswith(WINDOW)]
             self.warnings = [
                 *own,
                 f"{count} windows of time were tried and left a larger residual than all of it at once",
             ]
-            self.windows, self.march, self.whole = [self.whole], March(self.posed, 1), None
+            self.windows, self.march, self.whole = [self.whole], March(self.posed), None
 
     def _begin_window(self, origin: tuple[float, int] | None = None) -> None:
         """Prepare the next window, from the end of the one before and its network.
@@ -283,21 +350,35 @@ class Session:
             origin: seconds and steps used when its training began, of a session that is restored.
         """
         index, before = len(self.windows), self.windows[-1]
-        states, notes = end_states(before, index)
-        problem = self.march.problem_of(index, states)
-        window = prepare_window(
-            problem, self.settings, self.settings.seed + WINDOW_SEED * index, before.training.budget
-        )
+        if index == self.march.count:
+            self.march = self.march.extended(self.control.next_length(self.march, before))
+        self.start, notes = end_states(before, index)
+        window = self._prepared(index, self.start, before.training.budget)
         # features of a solution serve its continuation: ten times less error than fresh weights on kdv
         window.training.trained.load_state_dict(before.training.trained.state_dict())
         seconds, step = origin or (before.training.budget.elapsed, before.training.step)
         budget = self.march.budget(self.settings, index, seconds, step)  # shared out now: preparation took time
         window.training.budget = replace(budget, workers=before.training.budget.workers)
-        window.training.step = step
-        if index + 1 < self.march.count:
-            window.training.goal = MARCH_GOAL  # the time that is left helps the windows to come more
+        self._admit(window, step)
         self.windows.append(window)
         self.warnings += [f"{WINDOW} {index + 1}: {note}" for note in [*notes, *window.notes]]
+
+
+def _why_features_end(training: Training) -> str:
+    if training.is_converged:
+        return "converged: the residual is rounding"
+    return "stagnation: more features lower the residual no further"
+
+
+def _first_march(problem: Problem, settings: Settings, control: StepControl) -> March:
+    """Return the windows to begin with: as many as were asked for, adaptive ones, or all of time.
+
+    Raises:
+        SettingsError: adaptive windows are asked for with an engine, optimizer or precision that has no features.
+    """
+    if adapts_from_the_start(problem, settings):
+        return March.adaptive(problem, control.first_length)
+    return March.equal(problem, settings.window_count)
 
 
 def prepare(problem: Problem, settings: Settings, reference: ReferenceSolution | None = None) -> Session:
@@ -311,8 +392,11 @@ def prepare(problem: Problem, settings: Settings, reference: ReferenceSolution |
     phi = activation(settings.network.trained_activation, settings.network.alpha)
     posed = formulated(problem, settings.formulation)
     warning = smoothness_note(posed, phi, allow_rough=settings.allow_rough)
-    march = March(posed, settings.window_count)
-    first = prepare_window(march.problem_of(0, None), settings, settings.seed, march.budget(settings, 0))
+    control = StepControl.of(posed, settings)
+    march = _first_march(posed, settings, control)
+    features = control.features(march, 0.0) if march.is_adaptive else None
+    first = prepare_window(march.problem_of(0, None), settings, settings.seed, march.budget(settings, 0), features)
+    first.training.goal = control.goal if march.is_adaptive else first.training.goal
     return Session(
         problem=problem,
         posed=posed,
@@ -322,6 +406,7 @@ def prepare(problem: Problem, settings: Settings, reference: ReferenceSolution |
         march=march,
         windows=[first],
         headway=Headway.of(posed, settings),
+        control=control,
         reference=reference if reference is not None else find_reference(problem),
         warnings=[sentence for sentence in (warning, *first.notes) if sentence],
     )

@@ -31,19 +31,23 @@ class Monitor:
         window = march.window_of(points)
         self._open = march.problem.floating_fields if march.problem.time is None else ()
         self._truths: list[dict[str, NDArray[np.float64]]] = []
-        if reference is not None:
+        if reference is not None and np.any(window < len(parts)):
             truth = reference(points)
             self._truths = [{name: values[window == k] for name, values in truth.items()} for k in range(len(parts))]
         self._part, self._points = parts[-1], points[window == len(parts) - 1]
-        finished = enumerate(parts[:-1]) if reference is not None else ()
-        self._finished = [field_values(part, points[window == k]) for k, part in finished]
+        finished = enumerate(parts[:-1]) if self._truths else ()
+        self._finished = [self._values(part, points[window == k]) for k, part in finished]
 
     def error(self) -> float | None:
-        """Return the largest relative L2 error of a field; None without a reference."""
+        """Return the largest relative L2 error of a field; None without a reference, or before any point is reached."""
         if not self._truths:
             return None
-        values = [*self._finished, field_values(self._part, self._points)]
+        values = [*self._finished, self._values(self._part, self._points)]
         return float(np.max([self._error(name, _joined(values, name)) for name in self._truths[0]]))
+
+    def _values(self, part: nn.Module, points: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Return the fields at points of one window, of which a short one may have none."""
+        return field_values(part, points) if len(points) else {name: np.empty(0) for name in self._truths[0]}
 
     def _error(self, name: str, values: NDArray[np.float64]) -> float:
         truth = _joined(self._truths, name)

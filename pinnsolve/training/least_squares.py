@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from pinnsolve.training.frozen import FrozenObjective, is_freezable
 from pinnsolve.training.jacobian import jacobian
 from pinnsolve.training.objective import Objective
 from pinnsolve.training.workers import ALONE, Workers
@@ -74,21 +75,32 @@ def solve_output_layer(
             objective is halved up to five times, then the iteration ends.
         damping: μ of `least_squares`.
     """
+    frozen = (
+        FrozenObjective.of(objective, output, points)
+        if iterations > 1 and is_freezable(objective, output, points)
+        else None
+    )
+
+    def value(weights: Tensor) -> float:
+        vector_to_parameters(weights, output.parameters())
+        return objective.value(points) if frozen is None else frozen.value(weights)
+
     count = sum(objective.total_count(place) for place in points)
-    loss, evaluations = objective.value(points), count
+    weights = parameters_to_vector(output.parameters()).detach().clone()
+    loss, evaluations = value(weights), count
     for _ in range(iterations):
-        start = parameters_to_vector(output.parameters()).detach().clone()
-        step, _ = least_squares(_stacked(objective, output, points), damping, objective.workers)
+        rows = _stacked(objective, output, points) if frozen is None else [frozen.rows(weights)]
+        step, _ = least_squares(rows, damping, objective.workers)
         evaluations += count
         for halving in range(6):
-            vector_to_parameters(start - step * 0.5**halving, output.parameters())
-            trial, evaluations = objective.value(points), evaluations + count
+            tried = weights - step * 0.5**halving
+            trial, evaluations = value(tried), evaluations + count
             if trial < loss:
                 break
         else:
-            vector_to_parameters(start, output.parameters())
+            vector_to_parameters(weights, output.parameters())
             return loss, evaluations
-        gain, loss = trial / loss, trial
+        gain, loss, weights = trial / loss, trial, tried
         if gain > 0.5:
             break
     return loss, evaluations

@@ -179,6 +179,7 @@ class Training:
         trained: the network that gradient steps train; others stand in the ansatz for a stage only.
         last_held_out: the objective on the held-out points after the last recorded step.
         goal: a held-out objective that is low enough; what the budget holds beyond it is left to others.
+        is_paused: set by a stage after which the caller decides whether to go on (or to shorten the window).
     """
 
     ansatz: Ansatz
@@ -195,6 +196,7 @@ class Training:
     is_converged: bool = False
     last_held_out: float = inf
     goal: float = ROUNDING
+    is_paused: bool = False
     _best: tuple[float, Network | None] = (inf, None)
 
     def __post_init__(self) -> None:
@@ -202,12 +204,14 @@ class Training:
         self.batch = self._batch_size()
 
     def __iter__(self) -> Iterator[TrainingStep]:
-        """Train: yield after every step, until the budget is used or every stage has ended.
+        """Train: yield after every step, until the budget is used, every stage has ended, or one pauses training.
+
+        Iterating again goes on with the stage after that one.
 
         Raises:
             DivergenceError: the loss is not finite, or grew beyond all use.
         """
-        self.ansatz.network = self.trained
+        self.ansatz.network, self.is_paused = self.trained, False
         while self.stage_index < len(self.plan):
             stage = self.plan[self.stage_index]
             if self.budget.is_exhausted(self.step):
@@ -220,6 +224,8 @@ class Training:
                     break
             else:
                 self.stage_index += 1
+                if self.is_paused:
+                    return
                 continue
             break
         self.reason = self.reason or self._why()
@@ -245,9 +251,9 @@ class Training:
         if self.settings.points is None:
             self.batch.observe(result.loss, result.fitted)
 
-    def fresh_points(self, count: int) -> Sequence[Tensor]:
-        """Draw and return new collocation points, a share of them chosen by the residual."""
-        self.collocation = self.objective.draw(count, self.settings.adaptive, self.generator)
+    def fresh_points(self, count: int, *, evenly: bool = False) -> Sequence[Tensor]:
+        """Draw and return new collocation points, a share of them chosen by the residual unless spread evenly."""
+        self.collocation = self.objective.draw(count, 0.0 if evenly else self.settings.adaptive, self.generator)
         return self.collocation
 
     def held_out_value(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 
 import torch
@@ -12,6 +13,7 @@ from pinnsolve.derivatives.compiled import compiled
 from pinnsolve.errors import SettingsError
 from pinnsolve.networks import Ansatz
 from pinnsolve.problems import Problem
+from pinnsolve.training.features import RandomFeatureStage
 from pinnsolve.training.first_order import FirstOrder, soap_class
 from pinnsolve.training.levenberg_marquardt import LevenbergMarquardt
 from pinnsolve.training.loop import Stage
@@ -20,7 +22,8 @@ from pinnsolve.training.optimizers import Optimizer
 from pinnsolve.training.quasi_newton import SelfScaledBroyden
 from pinnsolve.training.settings import TrainingSettings
 from pinnsolve.training.sketched import SketchedGaussNewton
-from pinnsolve.training.stages import CyclingStage, GradientStage, RandomFeatureStage, WideningStage
+from pinnsolve.training.stages import CyclingStage, GradientStage, WideningStage
+from pinnsolve.training.window_features import FeatureChoice, WindowFeatureStage
 
 # A step of lm takes 4/3 P³ operations (JᵀJ of P residuals, a Cholesky factorisation), one of sketched as many as some
 # gradients. Burgers after 45 s on one core: equal at P = 921; lm 3e-1 and sketched 9e-5 at P = 3,297. Steps cost the
@@ -30,7 +33,33 @@ SKETCHED_PARAMETERS = 100_000  # measured up to here
 DENSE_PARAMETERS = 20_000  # of ssbroyden: its matrix takes 3.2 GB
 COMPILED = ("adam", "lbfgs", "soap", "ssbroyden")  # those that evaluate one loss and its gradient, step after step
 _NEEDS_EXACT = "float64 and derivatives = taylor, fd or coupled"
+# the fewest and the most features in a window, by the number of space coordinates; where there are none, 60 to 150 of
+# them with scales of 2 to 6 need about as many windows, so that nothing is looked for
+WINDOW_WIDTHS = {0: (80, 80), 1: (400, 1600)}
+OTHER_WIDTHS = (400, 3200)
 FEATURE_SHARE = 0.5  # of the budget, for random features before anything is trained
+
+
+@dataclass(frozen=True)
+class WindowFeatures:
+    """What a window of adaptive length begins with.
+
+    Attributes:
+        choice: the features that served the window before; None to look for them.
+        space: number of space coordinates: the more there are, the more features a window needs.
+        pace: seconds that a solve may take if the windows to come are to be solved in time, too.
+        accepted: the held-out objective that was left in the window before; 0 in the first one.
+    """
+
+    choice: FeatureChoice | None
+    space: int
+    pace: float
+    accepted: float
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """The fewest and the most features that are tried."""
+        return WINDOW_WIDTHS.get(self.space, OTHER_WIDTHS)
 
 
 def make_plan(
@@ -42,6 +71,7 @@ def make_plan(
     feature_activations: Sequence[str],
     double: bool,
     seed: int = 0,
+    window: WindowFeatures | None = None,
 ) -> tuple[list[Stage], str]:
     """Return the stages that the settings name, and a sentence that says why.
 
@@ -53,6 +83,7 @@ def make_plan(
         feature_activations: those that random features may use.
         double: whether training runs in float64, without which least squares gain nothing.
         seed: of the optimizer's random choices.
+        window: features to begin with, in a window of time whose length adapts; None elsewhere.
 
     Raises:
         SettingsError: the optimizer cannot work with this network, these derivatives, or this precision.
@@ -68,8 +99,9 @@ def make_plan(
             raise SettingsError(f"training.compiled serves the optimizers {', '.join(COMPILED)}; this run takes {name}")
         return GradientStage(lambda: _optimizer(name, objective, ansatz, settings, seed), name=name)
 
+    inputs = ansatz.features
+
     def features(until: float) -> RandomFeatureStage:
-        inputs = ansatz.features
         return RandomFeatureStage(list(feature_activations), inputs.groups, inputs.sites, linear, until)
 
     name: str = settings.optimizer
@@ -82,6 +114,11 @@ def make_plan(
     if not exact or name not in ("lm", "sketched"):
         return [gradient(name)], why
     cycle = CyclingStage(gradient(name), WideningStage(), name=name)
+    if window is not None:
+        stage = WindowFeatureStage(
+            list(feature_activations), inputs.groups, window.widths, window.pace, window.choice, window.accepted
+        )
+        return [stage, cycle], f"random features in windows as long as these solve them; where they do not, {why}"
     if linear:
         return [features(FEATURE_SHARE), cycle], f"random features first (the problem is linear), then {why}"
     return [cycle], why

@@ -11,8 +11,8 @@ CONDITION_WEIGHT = 100.0  # errors of conditions are errors of the solution; res
 
 
 def _checked_windows(value: Any) -> Any:
-    if value != "auto" and not (type(value) is int and 1 <= value <= MOST_WINDOWS):
-        raise ValueError(f'windows are a whole number from 1 to {MOST_WINDOWS}, or "auto"')
+    if value not in ("auto", "adaptive") and not (type(value) is int and 1 <= value <= MOST_WINDOWS):
+        raise ValueError(f'windows are a whole number from 1 to {MOST_WINDOWS}, "adaptive" or "auto"')
     return value
 
 
@@ -38,7 +38,8 @@ class TrainingSettings(BaseModel):
         compiled: fuse the loss and its gradient into a few kernels by torch.compile, for first-order and quasi-Newton
             optimizers; needs a C++ compiler (or CUDA), takes half a minute, and pays from thousands of steps on.
         windows: equal windows of time that are solved one after the other, each from the end of the one before;
-            "auto": all of time at once, and in windows if that makes no headway.
+            "adaptive": as long as random features solve them; "auto": adaptive for ordinary differential equations,
+            else all of time at once, and adaptive windows if that makes no headway.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -53,12 +54,12 @@ class TrainingSettings(BaseModel):
     causal: Annotated[float, Field(ge=0, le=1e3)] | Literal["auto"] = "auto"
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     compiled: bool = False
-    windows: Annotated[int | Literal["auto"], BeforeValidator(_checked_windows)] = "auto"
+    windows: Annotated[int | Literal["auto", "adaptive"], BeforeValidator(_checked_windows)] = "auto"
 
     @property
     def window_count(self) -> int:
-        """The number of windows of time to begin with."""
-        return 1 if self.windows == "auto" else self.windows
+        """The number of equal windows of time that are asked for."""
+        return self.windows if isinstance(self.windows, int) else 1
 
     @property
     def condition_weight(self) -> float:

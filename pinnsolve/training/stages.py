@@ -1,41 +1,33 @@
-"""The stages of training: gradient steps on a small network, random features, widening.
+"""The stages of training that start from a small network: gradient steps, widening, both in turn.
 
 *Train small, widen, solve.* Levenberg-Marquardt on a small network finds the features; the last hidden
 layer is then widened by perturbed copies of its units, and the output layer solved by least squares.
-For a linear problem with a smooth solution the features can be random from the start. Every choice
-(scales, widths, which network is kept) is made by the residual on held-out points, never by the reference.
+Every choice (widths, which network is kept) is made by the residual on held-out points, never by the reference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from pinnsolve.errors import DivergenceError
-from pinnsolve.networks import Network, activation
-from pinnsolve.networks.multilayer import random_features, widened
-from pinnsolve.training.least_squares import solve_output_layer
+from pinnsolve.networks.multilayer import widened
+from pinnsolve.training.features import FIRST_WIDTH, LAST_WIDTH, Stateless, solve_wide
 from pinnsolve.training.loop import StepResult, Training
 from pinnsolve.training.optimizers import Optimizer
 
 GROWTH = 1e6  # a loss this many times the best one has diverged
 BALANCE_EVERY = 10  # steps between two updates of balanced weights
 PATIENCE = 30  # rejected Levenberg-Marquardt steps in a row that mean stagnation
-FEATURE_POINTS_PER_UNIT = 4
 UNTRAINED = 1e-3  # above this held-out objective features are not worth widening yet,
 UNTRAINED_SHARE = 0.75  # and gradient steps may go on to this share of the budget
 POINTS_PER_UNIT = 6  # fewer, and a wide layer fits its points and not the equation between them
 SPREAD = (0.1, 0.4)  # noise of a copied unit, in standard deviations of its layer's weights
 SOLVES = 3  # of one wide layer, each on fresh points that follow the last residual
-FIRST_WIDTH, LAST_WIDTH = 400, 3200
 HELPFUL_WIDTH = 1600  # narrower layers may gain nothing over the trained one, and wider ones much
-SCALES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of random features, per half length of the domain
-SMALL_SCALES = (0.25, 0.5)  # of a coordinate along which the solution hardly turns
-RESOLVED = 1e-4  # a held-out objective below this tells good scales from bad ones
-NEIGHBOUR_WIDTH = 800  # up to this width scales are refined coordinate by coordinate
 
 
 @dataclass
@@ -94,146 +86,8 @@ class GradientStage:
         return self._optimizer
 
 
-class _Stateless:
-    """A stage that starts anew when a run is resumed in it: its work lies in the networks it leaves."""
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return nothing."""
-        return {}, {}
-
-    def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Start anew."""
-
-
 @dataclass
-class _Trial:
-    """Random features that were tried: how they were drawn, and what they left on the held-out points."""
-
-    activation: str
-    scales: tuple[float, ...]
-    held_out: float = float("inf")
-
-
-@dataclass
-class RandomFeatureStage(_Stateless):
-    """Least squares on random features: scales, activation and number chosen by the held-out residual.
-
-    Attributes:
-        activations: those that may be used.
-        groups: columns of the network's inputs that share a scale, one group per coordinate.
-        sites: columns of which a unit reads those of one corner or hole, or none.
-        is_linear: whether one solve is exact; else Gauss-Newton steps.
-        until: share of the budget at which the stage ends.
-    """
-
-    activations: Sequence[str]
-    groups: Sequence[Sequence[int]]
-    sites: Sequence[Sequence[int]]
-    is_linear: bool
-    until: float = 1.0
-    name: str = "features"
-    _longest: float = 0.0
-    _best: _Trial = field(default_factory=lambda: _Trial("tanh", ()))
-
-    def steps(self, training: Training) -> Iterator[StepResult]:
-        """Try widths from small to large; yield after every solve; leave the small network in place at the end."""
-        width, before = FIRST_WIDTH, float("inf")
-        while width <= LAST_WIDTH and training.used < self._limit:
-            reached = float("inf")
-            for trial in self._trials(width):
-                yield self._solved(training, width, trial)
-                self._judge(trial, training.last_held_out)
-                reached = min(reached, trial.held_out)
-                if training.used >= self._limit or training.budget.left < self._longest:
-                    break
-            if training.converged(before, reached):
-                break
-            width, before = 2 * width, reached
-        training.ansatz.network = training.trained
-
-    def _trials(self, width: int) -> Iterator[_Trial]:
-        """Yield what to try at one width.
-
-        First all scales, the same for every coordinate; while nothing resolves the solution, larger and smaller
-        scales than the best as long as that helps, and, while solves are cheap, all scales for each coordinate
-        by itself; once something resolves it, the best and its neighbours.
-        """
-        if width == FIRST_WIDTH:
-            for name in self.activations:
-                for scale in SCALES:
-                    yield _Trial(name, self._scales(scale))
-        elif self._best.held_out > RESOLVED:
-            self._best = _Trial(self._best.activation, self._best.scales)  # wider layers are another comparison
-            yield self._best
-            yield from self._climb()
-        else:
-            yield _Trial(self._best.activation, self._best.scales)
-        if width <= NEIGHBOUR_WIDTH and self._best.held_out > RESOLVED:
-            yield from self._sweeps()
-        if width <= NEIGHBOUR_WIDTH or 2 * width > LAST_WIDTH:
-            yield from self._neighbours()
-
-    @property
-    def _limit(self) -> float:
-        """The share of the budget to use: all of it once the features resolve the solution."""
-        return 1.0 if self._best.held_out < RESOLVED else self.until
-
-    def _scales(self, scale: float) -> tuple[float, ...]:
-        """Return one scale for every coordinate; functions of corners and holes, of size 1 as they are, have 1."""
-        return (scale,) * (len(self.groups) - 1) + (1.0 if self.sites else scale,)
-
-    def _climb(self) -> Iterator[_Trial]:
-        for factor in (2.0, 0.5):
-            while True:
-                trial = _Trial(self._best.activation, tuple(factor * scale for scale in self._best.scales))
-                yield trial
-                if trial is not self._best:
-                    break
-
-    def _sweeps(self) -> Iterator[_Trial]:
-        """Yield the best trial with one coordinate's scale replaced by every other, one coordinate after another."""
-        for axis in range(len(self.groups) if len(self.groups) > 1 else 0):
-            for scale in (*SMALL_SCALES, *SCALES):
-                start = self._best
-                if scale != start.scales[axis]:
-                    yield _Trial(start.activation, (*start.scales[:axis], scale, *start.scales[axis + 1 :]))
-
-    def _neighbours(self) -> Iterator[_Trial]:
-        """Yield the best trial with one coordinate's scale changed, following each change that helps.
-
-        Without the functions of corners and holes, too: a smooth solution does not need them.
-        """
-        if self.sites and self._best.scales[-1]:
-            yield _Trial(self._best.activation, (*self._best.scales[:-1], 0.0))
-        for axis in range(len(self.groups)):
-            for factor in (1.5, 1 / 1.5, 2.0, 0.5):
-                start = self._best
-                scales = list(start.scales)
-                scales[axis] *= factor
-                if scales[axis]:
-                    yield _Trial(start.activation, tuple(scales))
-
-    def _judge(self, trial: _Trial, held_out: float) -> None:
-        trial.held_out = held_out
-        if held_out < self._best.held_out:
-            self._best = trial
-
-    def _solved(self, training: Training, width: int, trial: _Trial) -> StepResult:
-        small = training.trained
-        scales = [0.0] * small.inputs
-        for columns, scale in zip(self.groups, trial.scales, strict=True):
-            for column in columns:
-                scales[column] = scale
-        phi = activation(trial.activation, small.activation.alpha)
-        wide = random_features(small, width, scales, training.generator, phi, self.sites)
-        started = training.budget.elapsed
-        result = _solve(training, wide, FEATURE_POINTS_PER_UNIT * width, 1 if self.is_linear else 8)
-        self._longest = max(self._longest, training.budget.elapsed - started)
-        return result
-
-
-@dataclass
-class WideningStage(_Stateless):
+class WideningStage(Stateless):
     """Perturbed copies of the last hidden layer's units, output layer by least squares; wider while that helps.
 
     Attributes:
@@ -254,7 +108,7 @@ class WideningStage(_Stateless):
             for solve in range(SOLVES):
                 if took > training.budget.left:
                     break
-                yield _solve(training, wide, POINTS_PER_UNIT * width, 1, None if solve else small)
+                yield solve_wide(training, wide, POINTS_PER_UNIT * width, 1, None if solve else small)
                 held_out = training.last_held_out
                 if training.used >= self.until or (solve and held_out > 0.5 * reached):
                     break
@@ -317,28 +171,3 @@ class CyclingStage:
         """Go on with the gradient steps of this turn; a widening under way starts anew."""
         self._turn, self._until = values["turn"], values["until"]
         self.gradient.restore(tensors, values["optimizer"])
-
-
-def _solve(
-    training: Training,
-    wide: Network,
-    rows: int,
-    iterations: int,
-    drawn_with: Network | None = None,
-) -> StepResult:
-    """Solve the output layer of a wide network on fresh points.
-
-    Args:
-        training: gives objective and points, and gets the network.
-        wide: the network; its hidden layers stay as they are.
-        rows: residuals, which are shared among the equations.
-        iterations: Gauss-Newton steps.
-        drawn_with: a network of the same values, to choose the points with at less cost.
-    """
-    count = max(rows // len(training.objective.blocks[0].residuals), 64)
-    training.ansatz.network = drawn_with or wide
-    points = training.fresh_points(count)
-    training.ansatz.network = wide
-    wide.hidden.requires_grad_(False)
-    _, evaluations = solve_output_layer(training.objective, wide.output, points, iterations=iterations)
-    return StepResult(training.objective.term_values(points), evaluations=evaluations)

@@ -1,0 +1,153 @@
+"""How long the windows of an adaptive march are: the step control of a method that advances in time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any
+
+from pinnsolve.problems import Problem
+from pinnsolve.solving.march import March, Window
+from pinnsolve.solving.settings import Settings
+from pinnsolve.training.plan import WindowFeatures
+from pinnsolve.training.window_features import FeatureChoice, WindowFeatureStage
+
+UNSOLVED = 1e-6  # a held-out objective above this solves nothing: a shorter window, whatever it costs
+FIRST_LENGTHS = {0: Fraction(1)}  # by the number of space coordinates: features that solve all of time are the best
+OTHER_LENGTH = Fraction(1, 8)
+GOALS = {0: 1e-20}  # likewise: near rounding where that is cheap
+OTHER_GOAL = 1e-13
+SCALE, WIDTH = 4.0, 80  # of the features in time alone, which need not be looked for
+EASY = {0: 1.0}  # of the goal: what the first solve leaves where a window of twice the length is tried
+OTHER_EASY = 1e-4
+ROUNDED = 1e-12  # below this, an objective that half the length lowers by less than a factor of 10 is rounding
+SHORTEST = Fraction(1, 2**40)
+MOST_WINDOWS = 2_000
+MOST_WAITING = 8  # windows before a longer one is tried again
+RIGID = 3  # halvings that may gain less than a factor of 10 before space is what features do not resolve
+LATE = 0.9  # share of the time limit after which all that is left of the time is the last window
+
+
+@dataclass
+class StepControl:
+    """Decides, window by window, whether to halve it, and how long the next one is.
+
+    Attributes:
+        space: number of space coordinates.
+        time_limit: seconds for everything.
+        given: the features that every window is solved with; None to look for them.
+        choice: those that the next window begins with; None to look for them.
+        accepted: the held-out objective that the last finished window was left with; 0 if there is none.
+        before: that of the longer window which the present one is a half of; infinity if there is none.
+        idle: halvings in a row without gain.
+        longest: the longest window that was finished, as a share of the time.
+        wait: windows to finish before a longer one is tried.
+        penalty: windows to wait after the next halving; it doubles each time that a longer window was tried in vain.
+    """
+
+    space: int
+    time_limit: float
+    given: FeatureChoice | None = None
+    choice: FeatureChoice | None = None
+    accepted: float = 0.0
+    before: float = float("inf")
+    idle: int = 0
+    longest: Fraction = Fraction(0)
+    wait: int = 0
+    penalty: int = 1
+
+    @classmethod
+    def of(cls, problem: Problem, settings: Settings) -> StepControl:
+        """Return the control of a march through this problem."""
+        space = len(problem.coordinates) - 1
+        name = settings.network.trained_activation
+        given = None if space else FeatureChoice(name, (SCALE,), WIDTH, held_out=float("inf"))
+        return cls(space, settings.time_limit, given, given)
+
+    @property
+    def goal(self) -> float:
+        """A held-out objective that is low enough."""
+        return GOALS.get(self.space, OTHER_GOAL)
+
+    @property
+    def first_length(self) -> Fraction:
+        """The share of the time that the first window is planned to take."""
+        return FIRST_LENGTHS.get(self.space, OTHER_LENGTH)
+
+    def features(self, march: March, elapsed: float) -> WindowFeatures:
+        """Return what the last window of a march begins with, so many seconds after the start."""
+        pace = (self.time_limit - elapsed) * (march.last_length / (1 - march.ends[-2]))
+        return WindowFeatures(self.choice, self.space, float(pace), self.accepted)
+
+    def asks(self, window: Window) -> bool:
+        """Return whether features are all that was tried in a window, or their time was out too early."""
+        training = window.training
+        return training.is_paused or (training.stage_index == 0 and training.best_held_out > UNSOLVED)
+
+    def halves(self, march: March, window: Window) -> bool:
+        """Return whether the window is to be halved after its features; note what they left.
+
+        A residual that solves nothing is worth any halving, unless three of them in a row gained nothing. A small one
+        is worth it if there is time to go on at that pace.
+        """
+        stage, left, budget = _features(window), window.training.best_held_out, window.training.budget
+        gains = left < 0.1 * self.before
+        self.idle = 0 if gains else self.idle + 1
+        halves_to_come = 2 * (1 - march.ends[-2]) / march.last_length
+        in_time = left > UNSOLVED or stage.took * float(halves_to_come) < self.time_limit - budget.elapsed
+        possible = march.last_length > SHORTEST and march.count < MOST_WINDOWS and (self.idle < RIGID or not self.space)
+        is_rounded = left < ROUNDED and not gains
+        if stage.is_satisfied or is_rounded or self._is_late(window) or not (possible and in_time):
+            return False
+        self.before, self.choice = left, self._stretched(window, Fraction(1, 2))
+        return True
+
+    def next_length(self, march: March, window: Window) -> Fraction:
+        """Return the length of the next window; note what served this one."""
+        if self._is_late(window):
+            return Fraction(1)
+        length, left = march.last_length, window.training.best_held_out
+        if self.before < float("inf"):  # it was halved: its other half comes first
+            self.wait, self.penalty = self.penalty, min(2 * self.penalty, MOST_WAITING if self.space else 1)
+        elif _features(window).is_easy:
+            self.wait -= 1
+        grows = self.wait <= 0 and _features(window).is_easy and (left <= self._easy or length < self.longest)
+        factor = 2 if grows else 1
+        self.choice, self.accepted = self._stretched(window, Fraction(factor)), left
+        self.longest, self.before, self.idle = max(self.longest, length), float("inf"), 0
+        return factor * length
+
+    def state(self) -> dict[str, Any]:
+        """Return plain values that `restore` needs."""
+        return asdict(self) | {"longest": str(self.longest)}
+
+    def restore(self, values: Mapping[str, Any]) -> None:
+        """Go on where another control stood."""
+        choice = values["choice"]  # what is given follows from the settings
+        self.choice = None if choice is None else FeatureChoice(**{**choice, "scales": tuple(choice["scales"])})
+        self.accepted, self.before, self.idle = values["accepted"], values["before"], values["idle"]
+        self.longest, self.wait, self.penalty = Fraction(values["longest"]), values["wait"], values["penalty"]
+
+    @property
+    def _easy(self) -> float:
+        return EASY.get(self.space, OTHER_EASY) * self.goal
+
+    def _is_late(self, window: Window) -> bool:
+        return window.training.budget.elapsed > LATE * self.time_limit
+
+    def _stretched(self, window: Window, factor: Fraction) -> FeatureChoice | None:
+        """Return what serves the window, or else the one before, for one that is longer by a factor."""
+        if self.given is not None:
+            return self.given
+        stage, axis = _features(window), window.problem.time_axis
+        assert axis is not None
+        group = window.ansatz.features.plain.index(axis)
+        known = stage.found if stage.found is not None and stage.found.is_known else stage.choice
+        return None if known is None else known.stretched(group, float(factor))
+
+
+def _features(window: Window) -> WindowFeatureStage:
+    stage = window.training.plan[0]
+    assert isinstance(stage, WindowFeatureStage)
+    return stage

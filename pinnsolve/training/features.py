@@ -1,0 +1,215 @@
+"""Random features: one hidden layer of random weights, its output layer by least squares.
+
+For a linear problem with a smooth solution the features can be random from the start. Scales, activation and number
+are chosen by the residual on held-out points, never by the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from pinnsolve.networks import Network, activation
+from pinnsolve.networks.multilayer import random_features
+from pinnsolve.training.least_squares import solve_output_layer
+from pinnsolve.training.loop import StepResult, Training
+
+FEATURE_POINTS_PER_UNIT = 4
+FIRST_WIDTH, LAST_WIDTH = 400, 3200
+SCALES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of random features, per half length of the domain
+SMALL_SCALES = (0.25, 0.5)  # of a coordinate along which the solution hardly turns
+RESOLVED = 1e-4  # a held-out objective below this tells good scales from bad ones
+NEIGHBOUR_WIDTH = 800  # up to this width scales are refined coordinate by coordinate
+NEWTON_STEPS = 8  # of Gauss-Newton on the output layer, for nonlinear problems
+
+
+class Stateless:
+    """A stage that starts anew when a run is resumed in it: its work lies in the networks it leaves."""
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return nothing."""
+        return {}, {}
+
+    def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """Start anew."""
+
+
+@dataclass
+class FeatureTrial:
+    """Random features that were tried: how they were drawn, and what they left on the held-out points."""
+
+    activation: str
+    scales: tuple[float, ...]
+    held_out: float = float("inf")
+
+
+@dataclass
+class RandomFeatureStage(Stateless):
+    """Least squares on random features: scales, activation and number chosen by the held-out residual.
+
+    Attributes:
+        activations: those that may be used.
+        groups: columns of the network's inputs that share a scale, one group per coordinate.
+        sites: columns of which a unit reads those of one corner or hole, or none.
+        is_linear: whether one solve is exact; else Gauss-Newton steps.
+        until: share of the budget at which the stage ends.
+    """
+
+    activations: Sequence[str]
+    groups: Sequence[Sequence[int]]
+    sites: Sequence[Sequence[int]]
+    is_linear: bool
+    until: float = 1.0
+    name: str = "features"
+    _longest: float = 0.0
+    _best: FeatureTrial = field(default_factory=lambda: FeatureTrial("tanh", ()))
+
+    def steps(self, training: Training) -> Iterator[StepResult]:
+        """Try widths from small to large; yield after every solve; leave the small network in place at the end."""
+        width, before = FIRST_WIDTH, float("inf")
+        while width <= LAST_WIDTH and training.used < self._limit:
+            reached = float("inf")
+            for trial in self._trials(width):
+                started = training.budget.elapsed
+                result = solve_features(
+                    training, width, trial, self.groups, 1 if self.is_linear else NEWTON_STEPS, sites=self.sites
+                )
+                self._longest = max(self._longest, training.budget.elapsed - started)
+                yield result
+                self._judge(trial, training.last_held_out)
+                reached = min(reached, trial.held_out)
+                if training.used >= self._limit or training.budget.left < self._longest:
+                    break
+            if training.converged(before, reached):
+                break
+            width, before = 2 * width, reached
+        training.ansatz.network = training.trained
+
+    def _trials(self, width: int) -> Iterator[FeatureTrial]:
+        """Yield what to try at one width.
+
+        First all scales, the same for every coordinate; while nothing resolves the solution, larger and smaller
+        scales than the best as long as that helps, and, while solves are cheap, all scales for each coordinate
+        by itself; once something resolves it, the best and its neighbours.
+        """
+        if width == FIRST_WIDTH:
+            for name in self.activations:
+                for scale in SCALES:
+                    yield FeatureTrial(name, self._scales(scale))
+        elif self._best.held_out > RESOLVED:
+            self._best = FeatureTrial(self._best.activation, self._best.scales)  # wider layers are another comparison
+            yield self._best
+            yield from self._climb()
+        else:
+            yield FeatureTrial(self._best.activation, self._best.scales)
+        if width <= NEIGHBOUR_WIDTH and self._best.held_out > RESOLVED:
+            yield from self._sweeps()
+        if width <= NEIGHBOUR_WIDTH or 2 * width > LAST_WIDTH:
+            yield from self._neighbours()
+
+    @property
+    def _limit(self) -> float:
+        """The share of the budget to use: all of it once the features resolve the solution."""
+        return 1.0 if self._best.held_out < RESOLVED else self.until
+
+    def _scales(self, scale: float) -> tuple[float, ...]:
+        """Return one scale for every coordinate; functions of corners and holes, of size 1 as they are, have 1."""
+        return (scale,) * (len(self.groups) - 1) + (1.0 if self.sites else scale,)
+
+    def _climb(self) -> Iterator[FeatureTrial]:
+        for factor in (2.0, 0.5):
+            while True:
+                trial = FeatureTrial(self._best.activation, tuple(factor * scale for scale in self._best.scales))
+                yield trial
+                if trial is not self._best:
+                    break
+
+    def _sweeps(self) -> Iterator[FeatureTrial]:
+        """Yield the best trial with one coordinate's scale replaced by every other, one coordinate after another."""
+        for axis in range(len(self.groups) if len(self.groups) > 1 else 0):
+            for scale in (*SMALL_SCALES, *SCALES):
+                start = self._best
+                if scale != start.scales[axis]:
+                    yield FeatureTrial(start.activation, (*start.scales[:axis], scale, *start.scales[axis + 1 :]))
+
+    def _neighbours(self) -> Iterator[FeatureTrial]:
+        """Yield the best trial with one coordinate's scale changed, following each change that helps.
+
+        Without the functions of corners and holes, too: a smooth solution does not need them.
+        """
+        if self.sites and self._best.scales[-1]:
+            yield FeatureTrial(self._best.activation, (*self._best.scales[:-1], 0.0))
+        for axis in range(len(self.groups)):
+            for factor in (1.5, 1 / 1.5, 2.0, 0.5):
+                start = self._best
+                scales = list(start.scales)
+                scales[axis] *= factor
+                if scales[axis]:
+                    yield FeatureTrial(start.activation, tuple(scales))
+
+    def _judge(self, trial: FeatureTrial, held_out: float) -> None:
+        trial.held_out = held_out
+        if held_out < self._best.held_out:
+            self._best = trial
+
+
+def solve_features(
+    training: Training,
+    width: int,
+    trial: FeatureTrial,
+    groups: Sequence[Sequence[int]],
+    iterations: int,
+    *,
+    sites: Sequence[Sequence[int]] = (),
+    evenly: bool = False,
+) -> StepResult:
+    """Put random features into the ansatz and solve their output layer on fresh points.
+
+    Args:
+        training: gives objective, points and the small network, and gets the wide one.
+        width: number of features.
+        trial: their activation and scales.
+        groups: columns of the network's inputs that share a scale.
+        iterations: Gauss-Newton steps.
+        sites: columns of which a unit reads those of one corner or hole, or none.
+        evenly: whether the points are spread evenly.
+    """
+    small = training.trained
+    scales = [0.0] * small.inputs
+    for columns, scale in zip(groups, trial.scales, strict=True):
+        for column in columns:
+            scales[column] = scale
+    phi = activation(trial.activation, small.activation.alpha)
+    wide = random_features(small, width, scales, training.generator, phi, sites)
+    return solve_wide(training, wide, FEATURE_POINTS_PER_UNIT * width, iterations, evenly=evenly)
+
+
+def solve_wide(
+    training: Training,
+    wide: Network,
+    rows: int,
+    iterations: int,
+    drawn_with: Network | None = None,
+    *,
+    evenly: bool = False,
+) -> StepResult:
+    """Solve the output layer of a wide network on fresh points.
+
+    Args:
+        training: gives objective and points, and gets the network.
+        wide: the network; its hidden layers stay as they are.
+        rows: residuals, which are shared among the equations.
+        iterations: Gauss-Newton steps.
+        drawn_with: a network of the same values, to choose the points with at less cost.
+        evenly: whether to choose none of them by the residual, which tells nothing before the first solve.
+    """
+    count = max(rows // len(training.objective.blocks[0].residuals), 64)
+    training.ansatz.network = drawn_with or wide
+    points = training.fresh_points(count, evenly=evenly)
+    training.ansatz.network = wide
+    wide.hidden.requires_grad_(False)
+    _, evaluations = solve_output_layer(training.objective, wide.output, points, iterations=iterations)
+    return StepResult(training.objective.term_values(points), evaluations=evaluations)

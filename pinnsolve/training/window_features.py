@@ -1,0 +1,145 @@
+"""Random features in a window of time: what a march of adaptive windows takes for its steps.
+
+In a window short enough the solution is smooth in time, and Gauss-Newton on the output layer of random features
+solves a nonlinear problem from nothing, to nearly all digits, in seconds. Longer windows need more features, and
+the work grows as their cube: from some number on a shorter window is the better answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from pinnsolve.training.features import RESOLVED, SCALES, SMALL_SCALES, FeatureTrial, Stateless, solve_features
+from pinnsolve.training.loop import StepResult, Training
+
+NEWTON_STEPS = 16  # of Gauss-Newton, at most: it ends where a step gains less than a factor of 2
+WORTH = 30.0  # the gain from twice the features without which a shorter window is the better answer
+WORSE = 30.0  # a window may be left so much worse than the one before without more being tried
+GROWTH = 5.0  # of the time of a solve with twice the features: 8 for the factorisation, less for the rest
+
+
+@dataclass(frozen=True)
+class FeatureChoice:
+    """The features that served a window best.
+
+    Attributes:
+        activation: of the features.
+        scales: of their weights, one per group of inputs.
+        width: how many there were.
+        held_out: the objective that they left on the held-out points.
+    """
+
+    activation: str
+    scales: tuple[float, ...]
+    width: int
+    held_out: float
+
+    def stretched(self, group: int, factor: float) -> FeatureChoice:
+        """Return the choice for a window that is longer by this factor; features keep their rate per unit of time."""
+        stretched = max(factor * self.scales[group], min(SMALL_SCALES))
+        scales = tuple(stretched if index == group else scale for index, scale in enumerate(self.scales))
+        return replace(self, scales=scales)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the features resolved anything, so that their scales mean something."""
+        return self.held_out < RESOLVED
+
+
+@dataclass
+class WindowFeatureStage(Stateless):
+    """Gauss-Newton on random features, wider while that helps; training pauses after it.
+
+    What served the window before is tried first, once. More is tried if it leaves this one much worse.
+
+    Attributes:
+        activations: those that may be used.
+        groups: columns of the network's inputs that share a scale, one group per coordinate.
+        widths: the fewest and the most features that are tried; if they are the same, so are the scales.
+        pace: seconds that a solve may take if the windows to come are to be solved in time, too.
+        choice: what served the window before; None to look for it.
+        accepted: the held-out objective that was left there; 0 if there is none.
+        found: what serves this one best so far.
+        took: seconds that its solve took.
+    """
+
+    activations: Sequence[str]
+    groups: Sequence[Sequence[int]]
+    widths: tuple[int, int]
+    pace: float = float("inf")
+    choice: FeatureChoice | None = None
+    accepted: float = 0.0
+    found: FeatureChoice | None = None
+    took: float = 0.0
+    name: str = "features"
+    _tried: int = 0
+    _level: float = 0.0
+
+    def steps(self, training: Training) -> Iterator[StepResult]:
+        """Solve layer after layer; yield after every solve; leave the small network in place at the end."""
+        self._level = max(training.goal, WORSE * self.accepted)
+        for trial in self._trials():
+            started = training.budget.elapsed
+            yield solve_features(training, trial.width, trial.features, self.groups, NEWTON_STEPS, evenly=True)
+            self._judge(trial, training.last_held_out, training.budget.elapsed - started)
+            if self.is_satisfied:
+                break
+        training.ansatz.network = training.trained
+        training.converged(float("inf"), self._held_out)
+        training.is_paused = True
+
+    @property
+    def is_satisfied(self) -> bool:
+        """Whether the window is solved, or nearly as well as the one before."""
+        return self._held_out <= self._level
+
+    @property
+    def is_easy(self) -> bool:
+        """Whether the first solve was enough, with what served the window before."""
+        return self.choice is not None and self.found is not None and self._tried == 1
+
+    @property
+    def _held_out(self) -> float:
+        return float("inf") if self.found is None else self.found.held_out
+
+    def _trials(self) -> Iterator[_Trial]:
+        """Yield what is known or else all scales, then the best of it with more features, then its neighbours."""
+        width = self.widths[0] if self.choice is None else self.choice.width
+        if self.choice is not None:
+            yield _Trial(width, FeatureTrial(self.choice.activation, self.choice.scales))
+        else:
+            for name in self.activations:
+                for scale in SCALES:
+                    yield _Trial(width, FeatureTrial(name, (scale,) * len(self.groups)))
+            yield from self._neighbours(width)
+        assert self.found is not None
+        before = float("inf")
+        while 2 * width <= self.widths[1] and GROWTH * self.took <= self.pace and self._held_out < before / WORTH:
+            width, before = 2 * width, self._held_out
+            yield _Trial(width, FeatureTrial(self.found.activation, self.found.scales))
+        if self.choice is not None and self.took <= self.pace and self.widths[0] < self.widths[1]:
+            yield from self._neighbours(width)
+
+    def _neighbours(self, width: int) -> Iterator[_Trial]:
+        """Yield the best so far with the scale of one group after the other changed."""
+        for axis in range(len(self.groups)):
+            for factor in (2.0, 0.5):
+                assert self.found is not None
+                scales = list(self.found.scales)
+                scales[axis] *= factor
+                yield _Trial(width, FeatureTrial(self.found.activation, tuple(scales)))
+
+    def _judge(self, trial: _Trial, held_out: float, seconds: float) -> None:
+        self._tried += 1
+        if held_out < self._held_out:
+            self.took = seconds
+            self.found = FeatureChoice(trial.features.activation, trial.features.scales, trial.width, held_out)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """So many random features, drawn in one way."""
+
+    width: int
+    features: FeatureTrial

@@ -1,0 +1,257 @@
+"""Windows of time that are as long as random features solve them."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import solve_ivp
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from pinnsolve.errors import SettingsError
+from pinnsolve.networks import activation
+from pinnsolve.networks.multilayer import random_features
+from pinnsolve.solving import finish, prepare, resolve_settings
+from pinnsolve.solving.march import March
+from pinnsolve.solving.step_control import SHORTEST, UNSOLVED, StepControl
+from pinnsolve.training import least_squares as least_squares_module
+from pinnsolve.training.frozen import FrozenObjective, is_freezable
+from pinnsolve.training.jacobian import jacobian
+from pinnsolve.training.least_squares import solve_output_layer
+from pinnsolve.training.window_features import FeatureChoice, WindowFeatureStage
+
+EPS = np.finfo(float).eps
+
+RELAXATION = """
+title = "Van der Pol, stiff"
+[coordinates]
+t = [0, 15]
+[equations]
+e = "u_tt - 10*(1 - u^2)*u_t + u = 0"
+[[conditions]]
+where = "t = 0"
+equation = "u = 2"
+[[conditions]]
+where = "t = 0"
+equation = "u_t = 0"
+[reference]
+solver = "none"
+"""
+PAIR = """
+title = "Two fields in one space coordinate, one condition soft"
+[fields.u]
+[fields.v]
+[coordinates]
+x = [0, 1]
+t = [0, 1]
+[equations]
+one = "u_t = 0.1*u_xx + u*v_x"
+two = "v_t = 0.2*v_xx - u^2 + v*u_x"
+[[conditions]]
+where = "t = 0"
+equation = "u = sin(pi*x)"
+[[conditions]]
+where = "t = 0"
+equation = "v = cos(pi*x)"
+[[conditions]]
+where = "x = 0"
+equation = "u*v_x = 0"
+[reference]
+solver = "none"
+"""
+
+
+# --- the objective while hidden layers stand still -------------------------------------------------------------------
+
+
+def _wide(problem, width=30):
+    """Return a prepared session whose network is one layer of random features, with random output weights."""
+    session = prepare(problem, resolve_settings({"training.windows": 1}))
+    training = session.training
+    wide = random_features(
+        training.trained, width, [2.0] * training.trained.inputs, training.generator, activation("tanh")
+    )
+    training.ansatz.network = wide
+    wide.hidden.requires_grad_(False)
+    generator = torch.Generator().manual_seed(1)
+    weights = torch.randn(
+        parameters_to_vector(wide.output.parameters()).shape, generator=generator, dtype=torch.float64
+    )
+    vector_to_parameters(weights, wide.output.parameters())
+    return training, wide, weights, training.objective.draw(64, 0.0, training.generator)
+
+
+def test_the_frozen_objective_is_the_objective(problem_from):
+    training, wide, weights, points = _wide(problem_from(PAIR))
+    objective = training.objective
+    assert len(objective.blocks) == 2  # the equations, and one condition
+    frozen = FrozenObjective.of(objective, wide.output, points)
+    other = 0.5 * weights.flip(0)
+    for given in (weights, other):
+        vector_to_parameters(given, wide.output.parameters())
+        # 60 weights of order 1, derivatives of order 1e2: sums of 1e4 · eps, against values of order 1e2
+        assert frozen.value(given) == pytest.approx(objective.value(points), rel=1e-11)
+        rows, filled = frozen.rows(given), 0
+        for block, place in zip(objective.blocks, points, strict=True):
+            values, columns = jacobian(wide.output, lambda b=block, p=place: objective.raw(b, p))
+            for value, column, factor in zip(values, columns, block.factors, strict=True):
+                part = rows[filled : filled + len(value)]
+                scale = factor / len(place) ** 0.5
+                assert (part[:, -1] - scale * value).abs().max() <= 1e-11 * (scale * value).abs().max()
+                assert (part[:, :-1] - scale * column.t()).abs().max() <= 1e-11 * (scale * column).abs().max()
+                filled += len(value)
+        assert filled == len(rows)
+
+
+def test_gauss_newton_steps_do_not_depend_on_freezing(problem_from, monkeypatch):
+    found = []
+    for is_frozen in (True, False):
+        training, wide, weights, points = _wide(problem_from(PAIR))
+        vector_to_parameters(torch.zeros_like(weights), wide.output.parameters())
+        monkeypatch.setattr(least_squares_module, "is_freezable", lambda *_, answer=is_frozen: answer)
+        loss, evaluations = solve_output_layer(training.objective, wide.output, points, iterations=3)
+        found.append((loss, evaluations, training.objective.value(points)))
+    (loss, evaluations, value), (other, count, _) = found
+    assert loss == pytest.approx(value, rel=1e-9)
+    assert loss == pytest.approx(other, rel=1e-6)  # QR of matrices with condition numbers near 1e10 after three steps
+    assert evaluations == count
+
+
+def test_fields_in_a_range_and_great_matrices_are_not_frozen(problem_from, monkeypatch):
+    training, wide, _, points = _wide(problem_from(PAIR))
+    assert is_freezable(training.objective, wide.output, points)
+    monkeypatch.setattr("pinnsolve.training.frozen._NUMBERS_IN_MEMORY", 1000)
+    assert not is_freezable(training.objective, wide.output, points)
+    monkeypatch.undo()
+    training, wide, _, points = _wide(problem_from(PAIR.replace("[fields.v]", "[fields.v]\nrange = [-2, 2]")))
+    assert not is_freezable(training.objective, wide.output, points)
+
+
+# --- the march -------------------------------------------------------------------------------------------------------
+
+
+def test_windows_are_added_and_halved_and_leave_no_stump(problem_from):
+    march = March.adaptive(problem_from(RELAXATION), Fraction(1))
+    assert march.is_whole
+    half = march.shortened()
+    assert half.ends == (0, Fraction(1, 2))
+    assert not half.reaches_the_end
+    assert [float(edge) for edge in half.edges] == [0, 7.5, 15]
+    assert half.extended(Fraction(1, 8)).ends[-1] == Fraction(5, 8)
+    assert half.extended(Fraction(2, 5)).ends[-1] == 1  # what would be left is less than half a window
+    assert half.extended(Fraction(4)).reaches_the_end
+
+
+def test_budgets_of_adaptive_windows_leave_room_to_look_for_features(problem_from):
+    march = March(problem_from(RELAXATION), (Fraction(0), Fraction(1, 2), Fraction(5, 8)), is_adaptive=True)
+    settings = resolve_settings({"time_limit": 100, "training.steps": 50})
+    budget = march.budget(settings, 1, 20.0, 10)  # a quarter of what is left of the time, three times over
+    assert (budget.seconds, budget.steps) == (20.0 + 0.75 * 80.0, 10 + 30)
+    assert march.budget(settings, 0).seconds == 100
+
+
+def test_adaptive_windows_need_features(problem_from):
+    problem = problem_from(PAIR)
+    for name, value in {"training.optimizer": "lm", "precision": "float32", "derivatives": "autograd"}.items():
+        with pytest.raises(SettingsError, match="adaptive needs engine = native, optimizer = auto"):
+            prepare(problem, resolve_settings({"training.windows": "adaptive", name: value}))
+    assert prepare(problem, resolve_settings({"training.windows": "adaptive"})).march.ends == (0, Fraction(1, 8))
+    assert prepare(problem, resolve_settings({})).march.is_whole
+
+
+# --- the control of their lengths ------------------------------------------------------------------------------------
+
+
+def _window(left, *, length=Fraction(1, 8), start=Fraction(1, 2), took=1.0, elapsed=10.0, satisfied=False, easy=False):
+    """Return a march, and the window at its end as the control sees it."""
+    found = FeatureChoice("tanh", (2.0, 4.0), 400, left)
+    stage = WindowFeatureStage(["tanh"], [[0], [1]], (400, 1600), choice=found, found=found, took=took)
+    stage._level = 2 * left if satisfied else 0.0
+    stage._tried = 1 if easy else 3
+    training = SimpleNamespace(
+        plan=[stage], best_held_out=left, budget=SimpleNamespace(elapsed=elapsed), is_paused=True, stage_index=1
+    )
+    window = SimpleNamespace(
+        training=training,
+        problem=SimpleNamespace(time_axis=1),
+        ansatz=SimpleNamespace(features=SimpleNamespace(plain=[0, 1])),
+    )
+    return SimpleNamespace(last_length=length, ends=(Fraction(0), start, start + length), count=2), window
+
+
+def test_a_window_is_halved_if_nothing_is_solved_or_there_is_time_to_go_on_at_that_pace():
+    assert StepControl(1, 100.0).halves(*_window(10 * UNSOLVED, took=1e6))
+    assert not StepControl(1, 100.0).halves(*_window(10 * UNSOLVED, satisfied=True))
+    assert not StepControl(1, 100.0).halves(*_window(10 * UNSOLVED, elapsed=95.0))
+    # half the time is left, which is 8 windows of half the length: 90 seconds are enough for 11 each
+    assert StepControl(1, 100.0).halves(*_window(0.1 * UNSOLVED, took=11.0))
+    assert not StepControl(1, 100.0).halves(*_window(0.1 * UNSOLVED, took=12.0))
+    assert not StepControl(1, 100.0).halves(*_window(1.0, length=SHORTEST))
+
+
+def test_halving_ends_where_it_gains_nothing_or_rounding_is_left():
+    control = StepControl(1, 100.0)
+    assert [control.halves(*_window(left)) for left in (1.0, 0.5, 0.4, 0.3)] == [True, True, True, False]
+    control = StepControl(0, 100.0)  # a fast transient may lie anywhere: in time alone it is looked for
+    assert all(control.halves(*_window(left)) for left in (1.0, 0.5, 0.4, 0.3, 0.3, 0.3))
+    control = StepControl(1, 100.0)
+    assert [control.halves(*_window(left)) for left in (1e-12, 1e-14, 0.5e-14)] == [True, True, False]
+
+
+def test_scales_follow_the_length_of_the_window():
+    control = StepControl(1, 100.0)
+    assert control.halves(*_window(1e-5))
+    assert control.choice.scales == (2.0, 2.0)  # the second coordinate is time
+    assert control.next_length(*_window(1e-30, easy=True)) == Fraction(1, 8)  # the other half of a halved one
+    assert control.next_length(*_window(1e-30, easy=True)) == Fraction(1, 4)
+    assert control.choice.scales == (2.0, 8.0)
+    assert control.next_length(*_window(1e-30)) == Fraction(1, 8)  # more than one solve was needed
+    assert control.next_length(*_window(1e-14, easy=True)) == Fraction(1, 8)  # no digits to spare
+    assert control.next_length(*_window(1e-14, easy=True, length=Fraction(1, 16))) == Fraction(
+        1, 8
+    )  # as long as before
+    assert control.next_length(*_window(1.0, elapsed=91.0)) == 1
+    assert control.accepted == 1e-14
+
+
+def test_the_control_goes_on_where_another_stood():
+    control = StepControl(1, 100.0)
+    assert control.halves(*_window(1e-5))
+    control.next_length(*_window(1e-9, length=Fraction(1, 16)))
+    other = StepControl(1, 100.0)
+    other.restore(json.loads(json.dumps(control.state())))
+    assert other == control
+
+
+# --- solutions -------------------------------------------------------------------------------------------------------
+
+
+def test_a_relaxation_oscillation_is_solved_in_windows_that_follow_it(problem_from):
+    session = prepare(problem_from(RELAXATION), resolve_settings({"time_limit": 300.0}))
+    assert session.march.is_adaptive
+    for _ in session.train():
+        pass
+    solution = finish(session)
+    t = np.linspace(0, 15, 301)
+    mu = 10.0
+    truth = solve_ivp(
+        lambda _, y: [y[1], mu * (1 - y[0] ** 2) * y[1] - y[0]],
+        (0, 15),
+        [2.0, 0.0],
+        "Radau",
+        t,
+        rtol=1e-10,
+        atol=1e-12,
+    )
+    # an error before the jump at t = 9 moves it by about its own size, and slopes there are near 15: 1e-10 · 15 · 10
+    assert np.abs(solution(t[:, None])["u"] - truth.y[0]).max() < 1e-7
+    lengths = np.diff([float(edge) for edge in session.march.edges])
+    jump = np.argmax(np.abs(np.diff(truth.y[0])))
+    at_the_jump = np.searchsorted([float(edge) for edge in session.march.edges], t[jump]) - 1
+    assert lengths[at_the_jump] < 0.1 * lengths.max()
+    assert "windows of time; random features in windows as long as these solve them" in session.plan_reason
+    assert solution.reason == "converged: the residual is rounding"
