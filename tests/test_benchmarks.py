@@ -8,6 +8,7 @@ import math
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -192,6 +193,18 @@ def test_an_interrupted_table_keeps_its_rows_and_goes_on_with_the_missing_ones(t
         ["failed heat", "failed poisson", "finished heat", "finished poisson"]
     )
     assert capsys.readouterr().out.count("\n") == 5
+
+
+def test_rows_of_runs_side_by_side_stand_in_their_order(monkeypatch):
+    started = threading.Barrier(2, timeout=60)
+
+    def solver(case, folder):
+        started.wait()  # passes where two are under way only
+        return {"problem": case.problem}
+
+    monkeypatch.setattr(solver_runs, "SOLVERS", {"pinnsolve": solver})
+    wanted = [solver_runs.Case("pinnsolve", name, 1.0) for name in ("heat", "wave", "poisson", "burgers")]
+    assert [row["problem"] for row in accuracy._runs(wanted, 2)] == [case.problem for case in wanted]
 
 
 @pytest.mark.parametrize(
