@@ -248,6 +248,10 @@ def test_functions_of_corners_are_tried_as_they_are_then_left_out(problem_from, 
         stage._judge(trial, 1e-8 if trial.scales == (2.0, 2.0, 1.0) else 1.0)
     assert tried[:2] == [(1.0, 1.0, 1.0), (2.0, 2.0, 1.0)]
     assert tried[7] == (2.0, 2.0, 0.0)
+    unresolved = RandomFeatureStage(["tanh"], ansatz.features.groups, ansatz.features.sites, is_linear=True)
+    for count, trial in enumerate(unresolved._trials(400), 1):
+        unresolved._judge(trial, 1.0 / count)
+    assert count == 7, "no search around scales before more units were tried"
 
 
 def test_one_solve_reaches_a_singular_solution_that_coordinates_alone_cannot(problem_from):

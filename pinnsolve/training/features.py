@@ -22,6 +22,7 @@ FIRST_WIDTH, LAST_WIDTH = 400, 3200
 SCALES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of random features, per half length of the domain
 SMALL_SCALES = (0.25, 0.5)  # of a coordinate along which the solution hardly turns
 RESOLVED = 1e-4  # a held-out objective below this tells good scales from bad ones
+_PLANE = 3  # groups of inputs: two coordinates, and the functions of corners and holes
 NEIGHBOUR_WIDTH = 800  # up to this width scales are refined coordinate by coordinate
 NEWTON_STEPS = 8  # of Gauss-Newton on the output layer, for nonlinear problems
 
@@ -105,9 +106,11 @@ class RandomFeatureStage(Stateless):
             yield from self._climb()
         else:
             yield FeatureTrial(self._best.activation, self._best.scales)
-        if width <= NEIGHBOUR_WIDTH and self._best.held_out > RESOLVED:
+        # few units read each corner or hole of a plane domain: while they resolve nothing, more of them help most
+        hasty = bool(self.sites) and len(self.groups) == _PLANE and self._best.held_out > RESOLVED
+        if width <= NEIGHBOUR_WIDTH and self._best.held_out > RESOLVED and not hasty:
             yield from self._sweeps()
-        if width <= NEIGHBOUR_WIDTH or 2 * width > LAST_WIDTH:
+        if (width <= NEIGHBOUR_WIDTH and not hasty) or 2 * width > LAST_WIDTH:
             yield from self._neighbours()
 
     @property
