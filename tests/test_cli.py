@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from .test_solve import LOGISTIC
@@ -275,7 +276,7 @@ def test_debug_shows_the_traceback(place):
 
 
 def test_a_step_that_outlasts_a_signal_is_abandoned():
-    from pinnsolve.cli.solving import Signals, StepAbandoned
+    from pinnsolve.cli.signals import Signals, StepAbandoned
 
     def long_step() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -286,3 +287,83 @@ def test_a_step_that_outlasts_a_signal_is_abandoned():
         long_step()
     assert signals.received == signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_signal_during_the_audit_saves_the_checkpoint_and_resume_ends_the_run(place):
+    (place / "slow.py").write_text(SLOW_AUDIT)
+    command = [sys.executable, "slow.py", "solve", "logistic", *QUICK, "--name", "s"]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300, check=False)
+    _refused(done, 143, "stopped at step 4; go on with: pinnsolve resume outputs/logistic/s")
+    metrics = json.loads((place / "outputs/logistic/s/metrics.json").read_text())
+    assert metrics["status"] == "interrupted"
+    assert _run(place, "resume", "logistic/s", "-q").returncode == 0
+    metrics = json.loads((place / "outputs/logistic/s/metrics.json").read_text())
+    assert (metrics["status"], metrics["steps"]) == ("finished", 4)
+
+
+# the command with an audit that is asked to end and would take half a minute
+SLOW_AUDIT = """
+import os, signal, time
+from pinnsolve.cli import main
+from pinnsolve.solving import solution
+
+def audited(session):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(30)
+
+solution.audited = audited
+main()
+"""
+
+
+def test_a_signal_while_the_report_is_drawn_leaves_the_result(place):
+    (place / "slow.py").write_text(SLOW_REPORT)
+    command = [sys.executable, "slow.py", "solve", "logistic", *QUICK, "--name", "s"]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300, check=False)
+    _refused(done, 130, "draw it with: pinnsolve report outputs/logistic/s")
+    assert json.loads((place / "outputs/logistic/s/metrics.json").read_text())["status"] == "finished"
+    assert _run(place, "report", "logistic/s").returncode == 0
+
+
+SLOW_REPORT = """
+import os, signal, time
+from pinnsolve import report
+from pinnsolve.cli import main
+
+def build_report(folder):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(30)
+
+report.build_report = build_report
+main()
+"""
+
+
+def test_settings_of_a_problem_that_cannot_be_used_name_file_and_key(place):
+    for setting, match in [
+        ("network.width = true", "setting network.width: a number is needed, without quotes, got True"),
+        ("time_limit = '9'", "setting time_limit: a number is needed, without quotes, got '9'"),
+        ("training.learning_rate = -1", "setting training.learning_rate: input should be greater than 0"),
+    ]:
+        (place / "problems" / "s.toml").write_text(f"{LOGISTIC}\n[solve]\n{setting}\n")
+        _refused(_run(place, "solve", "s"), 2, rf"s\.toml: solve: {match}")
+    done = _run(place, "check")
+    assert done.returncode == 6
+    assert "s: FAILED" in done.stdout
+    assert "logistic: ok" in done.stdout
+
+
+def test_check_reads_the_file_of_values(place):
+    np.savez(place / "problems" / "values.npz", t=[0.0, 1.0, 4.0], u=[0.1, np.nan, 0.8])
+    text = LOGISTIC.split("[reference]")[0] + '[reference]\nfile = "values.npz"\n'
+    (place / "problems" / "table.toml").write_text(text)
+    done = _run(place, "check", "table")
+    assert done.returncode == 6
+    assert "reference.file: array 'u' holds 1 values that are not finite" in done.stdout
+
+
+def test_data_that_are_no_numbers_are_refused_before_training(place):
+    text = LOGISTIC.split("[reference]")[0].replace("u*(1 - u)", "u*log(t - 2)")
+    (place / "problems" / "nan.toml").write_text(text)
+    _refused(_run(place, "solve", "nan", *QUICK), 2, r"nan\.toml: equations\.growth: log\(t - 2\) is no finite number")
+    assert not (place / "outputs").exists()

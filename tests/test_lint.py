@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
+import sympy
 
 from pinnsolve.errors import RequirementError
+from pinnsolve.problems.expansion import MAX_TERMS, terms_written_out
 from pinnsolve.problems.lint import lint
 from pinnsolve.problems.lint_scales import field_sizes
 
@@ -88,6 +90,57 @@ def test_a_planted_fault_is_found_with_its_remedy(problem_from, old, new, messag
 
 def without_reference(text):
     return text.split("[reference]")[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "message"),
+    [
+        ("k*u_xx", "log(x - 1)*u_xx", "equations.heat", r"log\(x - 1\) is no finite number at x = 0\.\d+, t = .*50%"),
+        ("k*u_xx", "k*u_xx + u*sqrt(-x)", "equations.heat", r"sqrt\(-x\) is no finite .* 100% of the points"),
+        (
+            "u = sin(pi*x)",
+            "u = acos(x)",
+            "conditions: u = acos(x) at t = 0",
+            r"acos\(x\) is no finite .*, t = 0, .*50%",
+        ),
+    ],
+)
+def test_data_that_are_no_numbers_are_an_error_that_names_term_and_point(problem_from, old, new, key, message):
+    ((found, text, _),) = [f for f in found_in(planted(problem_from, HEAT, old, new), "error") if "finite" in f[1]]
+    assert found == key
+    assert re.search(message, text), text
+
+
+def test_a_coefficient_that_is_singular_on_a_face_alone_is_none(problem_from):
+    assert found_in(planted(problem_from, without_reference(HEAT), "k*u_xx", "k*u_xx + u_x/x"), "error") == []
+
+
+def test_constants_of_invariants_and_ranges_are_used(problem_from):
+    text = without_reference(HEAT).replace("k = 0.25", "k = 0.25\na = 2\nb = 3")
+    text = text.replace("[coordinates]", '[fields.u]\nrange = [-1, "b"]\n[coordinates]', 1)
+    assert found_in(problem_from(text + '[invariants]\nmass = "integral(a*u)"\n')) == []
+
+
+def test_sums_with_too_many_terms_are_not_written_out(problem_from):
+    factors = "*".join(["(1 + u + t)**16"] * 12)
+    bomb = planted(problem_from, without_reference(HEAT), "k*u_xx", f"k*u_xx + {factors}")
+    assert any("(t + u + 1)**192" in message for _, message, _ in found_in(bomb, "warning"))
+
+
+def test_the_number_of_terms_is_that_of_the_sum_written_out():
+    x, y, z = sympy.symbols("x y z")
+    for expression in [(x + y + z) ** 5, (x + 1) * (y + 2) * (z + 3), (x + y) ** 3 + (y + z) ** 2 * z]:
+        count = len(sympy.Add.make_args(sympy.expand(expression)))
+        assert terms_written_out(expression) == pytest.approx(count, rel=1e-12)
+    assert terms_written_out(sympy.sin((x + y) ** 2) * (1 / (x + y) ** 2)) == pytest.approx(9, rel=1e-12)
+    assert terms_written_out((x + y) ** 10_000 * (x + z) ** 10_000) > MAX_TERMS
+
+
+def test_the_scaled_form_leaves_out_what_has_the_size_of_one(problem_from):
+    text = without_reference(HEAT).replace("k = 0.25", "k = 0.00001234567")
+    ((_, message, remedy),) = found_in(problem_from(text))
+    assert "-1.235e-5*u_xx ~" in message
+    assert remedy.startswith("write x = 2*x' and divide by 1: ")
 
 
 def test_a_conflict_at_a_corner_is_an_error_that_tells_both_values(problem_from):

@@ -262,8 +262,16 @@ def test_assignments_are_toml_values_or_words():
         "e": [1, 2],
         "f": "x y",
     }
+    assert parse_assignments(["a=.5", "b=-1.e3", "c=1e", "d=.e"]) == {"a": 0.5, "b": -1000.0, "c": "1e", "d": ".e"}
     with pytest.raises(SettingsError, match="key=value"):
         parse_assignments(["nonsense"])
+
+
+@pytest.mark.parametrize(("key", "value"), [("network.width", True), ("time_limit", "9"), ("seed", False)])
+def test_text_and_truth_values_are_no_numbers(key, value):
+    with pytest.raises(SettingsError, match=f"{key}: a number is needed, without quotes, got {value!r}"):
+        resolve_settings({key: value})
+    assert resolve_settings({"network": {"fourier": {"x": 5}}, "device": "cpu", "allow_rough": True}).allow_rough
 
 
 def test_a_missing_device_is_named(problem_from):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinnsolve.cli.terminal import say, show_table
-from pinnsolve.errors import InputError, ProblemError, RequirementError, ResourceError
+from pinnsolve.errors import InputError, ProblemError, RequirementError, ResourceError, SettingsError
 from pinnsolve.problems import load_problem, problem_files, read_outline
 
 if TYPE_CHECKING:
@@ -144,18 +144,19 @@ def _file_findings(path: Path, options: dict[str, Any]) -> list[Any]:
         return _findings(load_problem(path), options)
     except ProblemError as error:
         return [Finding("error", error.key or "file", str(error), error.remedy or "correct the file")]
+    except SettingsError as error:
+        return [Finding("error", "solve", str(error), "correct the file")]
 
 
 def _findings(problem: Problem, options: dict[str, Any]) -> list[Any]:
-    from pinnsolve.errors import SettingsError
     from pinnsolve.networks import activation, derive_constraints
     from pinnsolve.networks.smoothness import smoothness_note
     from pinnsolve.problems.formulation import formulated
     from pinnsolve.problems.lint import Finding, lint
-    from pinnsolve.solving.settings import named_options, resolve_settings
+    from pinnsolve.solving.settings import named_options, problem_settings
 
-    found = lint(problem)
-    settings = resolve_settings(problem.defaults, named_options(options))
+    found = [*lint(problem), *_table_findings(problem)]
+    settings = problem_settings(problem, named_options(options))
     posed = formulated(problem, settings.formulation)
     phi = activation(settings.network.trained_activation, settings.network.alpha)
     try:
@@ -169,12 +170,25 @@ def _findings(problem: Problem, options: dict[str, Any]) -> list[Any]:
     return found
 
 
+def _table_findings(problem: Problem) -> list[Any]:
+    """Return what is wrong with the file of values that is the reference."""
+    from pinnsolve.problems.finding import Finding
+    from pinnsolve.references import tabulated
+
+    if tabulated.applies(problem):
+        try:
+            tabulated.solve(problem)
+        except ProblemError as error:
+            return [Finding("error", error.key, error.message, "correct the file of values")]
+    return []
+
+
 def _print_findings(results: dict[str, list[Any]]) -> None:
     for name, found in results.items():
         errors = sum(finding.level == "error" for finding in found)
         say(
             f"{name}: {'FAILED' if errors else 'ok'}"
-            + (f", {len(found) - errors} warnings" if len(found) > errors else "")
+            + (f", {len(found) - errors} warning{'s'[: len(found) - errors - 1]}" if len(found) > errors else "")
         )
         for finding in found:
             say(f"  {finding.level}: {finding.key}: {finding.message}\n    -> {finding.remedy}")

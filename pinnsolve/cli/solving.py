@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json as json_text
-import os
 import shlex
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from pinnsolve.cli.signals import Signals, StepAbandoned
 from pinnsolve.cli.terminal import number, progress_bar, say, show_table
 from pinnsolve.errors import DivergenceError, RequirementError, ResourceError, Stopped
 from pinnsolve.problems import Problem, load_problem
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from pinnsolve.solving import Session, Settings
 
 CHECKPOINT_SECONDS = 20.0
-STEP_PATIENCE = 1.0  # seconds that a step may still take after a signal
 
 
 @dataclass(frozen=True)
@@ -39,52 +36,12 @@ class SolveRequest:
 
     def resolved(self) -> tuple[Problem, Settings]:
         """Return the problem and its settings: defaults < problem < file < --set < options."""
-        from pinnsolve.solving.settings import named_options, parse_assignments, read_settings_file, resolve_settings
+        from pinnsolve.solving.settings import named_options, parse_assignments, problem_settings, read_settings_file
 
         problem = load_problem(self.problem, self.folder)
         file = read_settings_file(self.config) if self.config else {}
         options = named_options(self.options)
-        return problem, resolve_settings(problem.defaults, file, parse_assignments(self.assignments), options)
-
-
-class StepAbandoned(BaseException):
-    """A signal came, and the step under way takes too long to wait for."""
-
-
-@dataclass
-class Signals:
-    """Remembers the first SIGINT or SIGTERM, so that training can end at a step; a second SIGINT ends at once.
-
-    A step that goes on for more than a second after the signal (wide least squares take many) is
-    abandoned: `StepAbandoned` is raised in it.
-    """
-
-    received: int | None = None
-    _previous: dict[int, Any] = field(default_factory=dict)
-
-    def __enter__(self) -> Signals:
-        handlers = {signal.SIGINT: self._note, signal.SIGTERM: self._note, signal.SIGALRM: self._abandon}
-        for number_, handler in handlers.items():
-            self._previous[number_] = signal.signal(number_, handler)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.settle()
-        for number_, handler in self._previous.items():
-            signal.signal(number_, handler)
-
-    def settle(self) -> None:
-        """Abandon nothing any more: training has ended."""
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-    def _note(self, number_: int, _: FrameType | None) -> None:
-        if self.received is not None and number_ == signal.SIGINT:
-            os._exit(128 + number_)
-        self.received = number_
-        signal.setitimer(signal.ITIMER_REAL, STEP_PATIENCE)
-
-    def _abandon(self, _: int, frame: FrameType | None) -> None:
-        raise StepAbandoned
+        return problem, problem_settings(problem, file, parse_assignments(self.assignments), options)
 
 
 @dataclass
@@ -161,13 +118,13 @@ def _follow(session: Session) -> None:
 
 
 def _refuse_inconsistent(problem: Problem) -> None:
-    """Raise an input error if the exact solution does not solve the problem: nothing could be measured."""
+    """Raise an input error if data are no numbers, or if the exact solution is none: nothing could be measured."""
     from pinnsolve.errors import ProblemError
-    from pinnsolve.problems.lint import reference_faults
+    from pinnsolve.problems.lint import faults
 
-    faults = reference_faults(problem)
-    if faults:
-        raise ProblemError(faults[0].message, file=f"{problem.name}.toml", key=faults[0].key, remedy=faults[0].remedy)
+    found = faults(problem)
+    if found:
+        raise ProblemError(found[0].message, file=f"{problem.name}.toml", key=found[0].key, remedy=found[0].remedy)
 
 
 def _driven(session: Session, folder: RunFolder, command: str, *, quiet: bool) -> dict[str, Any]:
@@ -198,17 +155,43 @@ def _driven(session: Session, folder: RunFolder, command: str, *, quiet: bool) -
         signals.settle()
         _save_checkpoint(snapshots, folder, quiet)
         if signals.received is not None:
-            _record_interruption(session, snapshots.step, folder, command)
-            again = f"pinnsolve resume {shlex.quote(str(folder.path))}"
-            raise Stopped(f"stopped at step {snapshots.step}; go on with: {again}", signals.received)
-    metrics = recording.record(folder, finish(session, "diverged" if fault else "finished"), command)
-    with _warned("the report", quiet):
-        from pinnsolve.report import build_report
-
-        build_report(folder)
+            raise _interrupted(session, snapshots.step, folder, command, signals.received)
+        try:
+            metrics = recording.record(folder, finish(session, "diverged" if fault else "finished"), command)
+        except StepAbandoned:
+            assert signals.received is not None
+            raise _interrupted(session, snapshots.step, folder, command, signals.received) from None
+        _draw(folder, signals, quiet)
     if fault:
         raise fault
     return metrics
+
+
+def _interrupted(session: Session, step: int, folder: RunFolder, command: str, signal_number: int) -> Stopped:
+    """Record that a run can go on, and return the fault that says how."""
+    _record_interruption(session, step, folder, command)
+    return Stopped(
+        f"stopped at step {step}; go on with: pinnsolve resume {shlex.quote(str(folder.path))}", signal_number
+    )
+
+
+def _draw(folder: RunFolder, signals: Signals, quiet: bool) -> None:
+    """Build the report of a run that is recorded.
+
+    Raises:
+        Stopped: a signal came meanwhile; the result is saved all the same.
+    """
+    from pinnsolve.report import build_report
+
+    try:
+        with _warned("the report", quiet):
+            build_report(folder)
+    except StepAbandoned:
+        assert signals.received is not None
+        again = f"pinnsolve report {shlex.quote(str(folder.path))}"
+        raise Stopped(
+            f"the result is saved, its report is not drawn; draw it with: {again}", signals.received
+        ) from None
 
 
 def _train(session: Session, folder: RunFolder, signals: Signals, snapshots: Snapshots, *, quiet: bool) -> None:

@@ -17,7 +17,7 @@ from pinnsolve.errors import InputError, SettingsError, unknown_name
 from pinnsolve.networks import activation
 from pinnsolve.problems import Problem, load_problem
 from pinnsolve.problems.library import problem_path
-from pinnsolve.solving.settings import SHORT_NAMES, Settings, parse_assignments, read_settings_file, resolve_settings
+from pinnsolve.solving.settings import SHORT_NAMES, Settings, parse_assignments, problem_settings, read_settings_file
 
 MOST_RUNS = 100_000
 SEED = "seed"
@@ -187,7 +187,7 @@ def _problems(names: Sequence[str], folder: Path | None) -> list[tuple[Problem, 
 def _run(problem: Problem, shared: Mapping[str, Any], variant: Mapping[str, Any], values: Mapping[str, Any]) -> Run:
     own = {key: value for key, value in variant.items() if key != LABEL}
     given = {**shared, **own, **values}
-    settings = resolve_settings(problem.defaults, given)
+    settings = problem_settings(problem, given)
     activation(settings.network.trained_activation, settings.network.alpha)  # an unknown name is no row, but a mistake
     name = str(variant.get(LABEL, ", ".join(_shown(key, value) for key, value in own.items())))
     return Run(problem, dict(values), given, settings, name)

@@ -24,6 +24,7 @@ from scipy.stats import qmc
 from pinnsolve.networks.boundary_values import boundary_values
 from pinnsolve.networks.forms import FREE, FaceData, HardConstraint
 from pinnsolve.problems import Condition, Coordinate, Face, Field, Problem
+from pinnsolve.problems.expansion import MAX_TERMS, terms_written_out
 from pinnsolve.problems.formulas import Formula, numpy_functions
 from pinnsolve.problems.geometry import Part
 from pinnsolve.problems.places import Place
@@ -155,7 +156,8 @@ def boolean_sum(
         on_axis = [datum for datum in data if datum.face.axis == axis]
         if on_axis:
             lift = lift + _hermite_correction(on_axis, lift, coordinate)
-            if base == FREE:  # quotients of distances would grow beyond measure
+            # quotients of distances would grow beyond measure, and so would powers of long sums
+            if base == FREE and terms_written_out(lift) <= MAX_TERMS:
                 lift = sympy.expand(lift, power_base=False)
             distance = distance * _axis_distance(on_axis, coordinate)
     return HardConstraint(lift, distance)

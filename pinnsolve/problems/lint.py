@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import sympy
@@ -12,23 +13,32 @@ from pinnsolve.problems.finding import Finding
 from pinnsolve.problems.formulas import Formula, numpy_functions
 from pinnsolve.problems.lint_conditions import condition_findings
 from pinnsolve.problems.lint_scales import scale_findings
+from pinnsolve.problems.lint_values import value_findings
 from pinnsolve.problems.places import Place
 from pinnsolve.problems.problem import Condition, Problem, Residual
 
-__all__ = ["TOLERANCE", "Finding", "lint", "reference_faults"]
+if TYPE_CHECKING:
+    from pinnsolve.problems.schema import Number, ProblemTable
+
+__all__ = ["TOLERANCE", "Finding", "faults", "lint", "reference_faults"]
 
 TOLERANCE = 1e-8  # of the largest term: far above roundoff, far below a mistake
 
 
 def lint(problem: Problem) -> list[Finding]:
-    """Return everything found: the reference first, then the conditions, names that are not used, and scales."""
+    """Return everything found: values and reference first, then the conditions, names that are not used, and scales."""
     return [
-        *reference_faults(problem),
+        *faults(problem),
         *condition_findings(problem),
         *_unused_constants(problem),
         *_idle_coordinates(problem),
         *scale_findings(problem),
     ]
+
+
+def faults(problem: Problem) -> list[Finding]:
+    """Return what makes a solve pointless: values that are no numbers; if none, a reference that is no solution."""
+    return value_findings(problem) or reference_faults(problem)
 
 
 def reference_faults(problem: Problem) -> list[Finding]:
@@ -90,7 +100,8 @@ def _unused_constants(problem: Problem) -> list[Finding]:
     texts = [*table.equations.values(), *(condition.equation for condition in table.conditions)]
     texts += [str(value) for value in table.constants.values()]
     texts += [str(end) for ends in table.coordinates.values() for end in ends]
-    texts += list((table.manufactured or {}).values()) + list((table.reference.exact or {}).values())
+    texts += [*(table.manufactured or {}).values(), *(table.reference.exact or {}).values(), *table.invariants.values()]
+    texts += [str(end) for ends in _ranges(table) for end in ends]
     places = [place for c in table.conditions for place in ([c.where] if isinstance(c.where, str) else c.where)]
     used = {name for text in texts for side in parse_equation(text) if side is not None for name in names_in(side)}
     used |= {name for text in (table.geometry or {}).values() for name in names_in(parse_region(text))}
@@ -99,6 +110,12 @@ def _unused_constants(problem: Problem) -> list[Finding]:
         for name in problem.constants
         if name not in used and not any(name in place for place in places)
     ]
+
+
+def _ranges(table: ProblemTable) -> list[list[Number]]:
+    """Return the ends of the fields' ranges."""
+    tables = table.fields.values() if isinstance(table.fields, dict) else []
+    return [field.range for field in tables if isinstance(field.range, list)]
 
 
 def _idle_coordinates(problem: Problem) -> list[Finding]:

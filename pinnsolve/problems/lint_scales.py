@@ -8,13 +8,15 @@ from collections.abc import Mapping
 import numpy as np
 import sympy
 
+from pinnsolve.problems.expansion import written_out
 from pinnsolve.problems.finding import Finding
 from pinnsolve.problems.formulas import Formula, numpy_functions
 from pinnsolve.problems.partials import Partial
 from pinnsolve.problems.places import Place
-from pinnsolve.problems.problem import Problem, Residual
+from pinnsolve.problems.problem import Coordinate, Problem, Residual
 
 LARGEST_RATIO = 1e4
+_LONG = 8  # characters of a fraction
 
 
 def scale_findings(problem: Problem) -> list[Finding]:
@@ -53,13 +55,13 @@ def _largest(expression: sympy.Expr, problem: Problem, points: np.ndarray) -> fl
 
 
 def _finding(problem: Problem, equation: Residual, sizes: Mapping[str, float]) -> Finding | None:
-    terms = {term: _size(problem, equation, term, sizes) for term in sympy.Add.make_args(sympy.expand(equation.placed))}
+    terms = {term: _size(problem, equation, term, sizes) for term in sympy.Add.make_args(written_out(equation.placed))}
     known = {term: size for term, size in terms.items() if term.has(*equation.placeholders.values()) and size > 0}
     if not known or max(known.values()) <= LARGEST_RATIO * min(known.values()):
         return None
     largest, smallest = max(known, key=known.__getitem__), min(known, key=known.__getitem__)
     message = (
-        f"the terms {smallest} ~ {known[smallest]:.1e} and {largest} ~ {known[largest]:.1e} differ by "
+        f"the terms {_shown(smallest)} ~ {known[smallest]:.1e} and {_shown(largest)} ~ {known[largest]:.1e} differ by "
         f"{known[largest] / known[smallest]:.0e} (fields as large as their data, derivatives over the whole intervals)"
     )
     return Finding("warning", f"equations.{equation.name}", message, _proposal(problem, known, sizes))
@@ -67,14 +69,25 @@ def _finding(problem: Problem, equation: Residual, sizes: Mapping[str, float]) -
 
 def _proposal(problem: Problem, terms: Mapping[sympy.Expr, float], sizes: Mapping[str, float]) -> str:
     """Return the substitution that makes coordinates and fields of size 1, and the coefficients that are left."""
-    lengths = [f"{x.name} = {x.lower:g} + {x.length:g}*{x.name}'" for x in problem.coordinates]
-    units = [f"{name} = {size:.3g}*{name}'" for name, size in sizes.items()]
+    lengths = [f"{x.name} = {_scaled(x)}" for x in problem.coordinates if (x.lower, x.length) != (0, 1)]
+    units = [f"{name} = {size:.3g}*{name}'" for name, size in sizes.items() if f"{size:.3g}" != "1"]
+    substitution = ", ".join([*lengths, *units])
     largest = max(terms.values())
-    left = ", ".join(f"{size / largest:.1e} for {term}" for term, size in terms.items())
+    left = ", ".join(f"{size / largest:.1e} for {_shown(term)}" for term, size in terms.items())
     return (
-        f"write {', '.join([*lengths, *units])} and divide by {largest:.2g}: the coefficients are then {left}; "
-        "what stays small makes layers, which need points where they are"
+        f"{f'write {substitution} and ' if substitution else ''}divide by {largest:.2g}: the coefficients are then "
+        f"{left}; what stays small makes layers, which need points where they are"
     )
+
+
+def _scaled(x: Coordinate) -> str:
+    return f"{f'{x.lower:g} + ' if x.lower else ''}{x.length:g}*{x.name}'"
+
+
+def _shown(term: sympy.Expr) -> str:
+    """Return a term with its long fractions as decimal numbers."""
+    long = {q: sympy.Float(q, 4) for q in term.atoms(sympy.Rational) if len(str(q)) > _LONG}
+    return str(term.xreplace(long))
 
 
 def _size(problem: Problem, equation: Residual, term: sympy.Expr, sizes: Mapping[str, float]) -> float:

@@ -87,8 +87,10 @@ def read_table(content: bytes, file: str) -> ProblemTable:
         raise _explained(error, file) from None
     except tomllib.TOMLDecodeError as error:
         raise ProblemError(f"not TOML: {error}", file=file) from None
-    except (RecursionError, ValueError) as error:
-        raise ProblemError(f"the file cannot be read: {str(error)[:120]}", file=file) from None
+    except RecursionError:
+        raise ProblemError("arrays or tables stand too deep in each other", file=file) from None
+    except ValueError as error:  # Python converts no integer of more than 4300 digits
+        raise ProblemError(f"a number cannot be read: {str(error).partition(';')[0]}", file=file) from None
     for key in _LATER:
         if getattr(table, key) is not None:
             raise ProblemError("not yet supported by this version of pinnsolve", file=file, key=key)

@@ -25,6 +25,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 from scipy.linalg import expm
 
 from pinnsolve.problems import Partial, Problem
+from pinnsolve.problems.expansion import written_out
 from pinnsolve.problems.formulas import Formula, numpy_functions
 from pinnsolve.references.evolution import Evolution, evolution_of
 from pinnsolve.references.reference import (
@@ -90,7 +91,7 @@ def semilinear(evolution: Evolution) -> SemilinearForm | None:
             if slope != 0 and slope.is_number and slope.is_finite:
                 linear[field].append((partial, float(slope)))
                 rest = rest - slope * symbol
-        remainder[field] = sympy.expand(rest)
+        remainder[field] = written_out(rest)
     highest = max((evolution.space_order(p) for terms in linear.values() for p, _ in terms), default=0)
     left = [p for s, p in symbols.items() if any(rest.has(s) for rest in remainder.values())]
     order = max((evolution.space_order(partial) for partial in left), default=0)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pinnsolve.problems import Problem, load_problem
 from pinnsolve.solving.session import Progress, Session, prepare
-from pinnsolve.solving.settings import Settings, named_options, resolve_settings
+from pinnsolve.solving.settings import Settings, named_options, problem_settings, resolve_settings
 from pinnsolve.solving.solution import Solution, audited, finish
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "finish",
     "named_options",
     "prepare",
+    "problem_settings",
     "resolve_settings",
     "solve",
 ]
@@ -37,7 +38,7 @@ def solve(problem: str | Path | Problem, settings: dict[str, Any] | None = None,
         DivergenceError: training left the finite numbers.
     """
     loaded = problem if isinstance(problem, Problem) else load_problem(problem)
-    session = prepare(loaded, resolve_settings(loaded.defaults, settings or {}, named_options(options)))
+    session = prepare(loaded, problem_settings(loaded, settings or {}, named_options(options)))
     for _ in session.train():
         pass
     return finish(session)

@@ -6,6 +6,7 @@ Built-in defaults < `[solve]` of the problem < a configuration file < `--set` < 
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pinnsolve.errors import SettingsError, unknown_name
+from pinnsolve.errors import ProblemError, SettingsError, unknown_name
 from pinnsolve.networks.settings import NetworkSettings
+from pinnsolve.problems import Problem
 from pinnsolve.training.settings import TrainingSettings
 
 
@@ -149,11 +151,27 @@ def resolve_settings(*layers: Mapping[str, Any]) -> Settings:
         _merge(merged, layer)
     _refuse_unknown(merged, Settings, "")
     try:
-        return Settings.model_validate(merged)
+        settings = Settings.model_validate(merged)
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in fault["loc"])
         raise SettingsError(f"setting {key}: {fault['msg'].lower()}, got {str(fault['input'])[:60]!r}") from None
+    _refuse_converted(merged, settings.nested(), "")
+    return settings
+
+
+def problem_settings(problem: Problem, *layers: Mapping[str, Any]) -> Settings:
+    """Return the settings of a problem: defaults < its `[solve]` < these layers.
+
+    Raises:
+        ProblemError: a setting of `[solve]` is unknown or cannot be used.
+        SettingsError: one of a layer is.
+    """
+    try:
+        resolve_settings(problem.defaults)
+    except SettingsError as error:
+        raise ProblemError(str(error), file=f"{problem.name}.toml", key="solve") from None
+    return resolve_settings(problem.defaults, *layers)
 
 
 def named_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,8 +200,13 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         try:
             result[key.strip()] = tomllib.loads(f"value = {value.strip()}")["value"]
         except (tomllib.TOMLDecodeError, ValueError, RecursionError):
-            result[key.strip()] = value.strip()
+            result[key.strip()] = _bare(value.strip())
     return result
+
+
+def _bare(word: str) -> str | float:
+    """Return a word that is no TOML value: a number such as .5, which TOML lacks, or text."""
+    return float(word) if re.fullmatch(r"[+-]?(\d+\.?|\.\d+|\d+\.\d+)(e[+-]?\d+)?", word, re.IGNORECASE) else word
 
 
 def read_settings_file(path: Path) -> dict[str, Any]:
@@ -223,6 +246,16 @@ def _refuse_unknown(values: Mapping[str, Any], model: type[BaseModel], prefix: s
             raise SettingsError(unknown_name("setting", prefix + key, known))
         if isinstance(field.default, BaseModel) and isinstance(value, Mapping):
             _refuse_unknown(value, type(field.default), f"{prefix}{key}.")
+
+
+def _refuse_converted(given: Mapping[str, Any], kept: Mapping[str, Any], prefix: str) -> None:
+    """Raise where a number was given as text or as true, which pydantic would quietly take for one."""
+    for key, value in given.items():
+        used = kept.get(key)
+        if isinstance(value, Mapping) and isinstance(used, Mapping):
+            _refuse_converted(value, used, f"{prefix}{key}.")
+        elif isinstance(value, str | bool) and isinstance(used, int | float) and not isinstance(used, bool):
+            raise SettingsError(f"setting {prefix}{key}: a number is needed, without quotes, got {value!r}")
 
 
 def all_keys() -> list[str]:

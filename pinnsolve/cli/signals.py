@@ -1,0 +1,51 @@
+"""Signals as facts that a run looks at between steps."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+STEP_PATIENCE = 1.0  # seconds that a step may still take after a signal
+
+
+class StepAbandoned(BaseException):
+    """A signal came, and the step under way takes too long to wait for."""
+
+
+@dataclass
+class Signals:
+    """Remembers the first SIGINT or SIGTERM, so that training can end at a step; a second SIGINT ends at once.
+
+    What goes on for more than a second after the signal (wide least squares, the audit, figures) is
+    abandoned: `StepAbandoned` is raised in it.
+    """
+
+    received: int | None = None
+    _previous: dict[int, Any] = field(default_factory=dict)
+
+    def __enter__(self) -> Signals:
+        handlers = {signal.SIGINT: self._note, signal.SIGTERM: self._note, signal.SIGALRM: self._abandon}
+        for number_, handler in handlers.items():
+            self._previous[number_] = signal.signal(number_, handler)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.settle()
+        for number_, handler in self._previous.items():
+            signal.signal(number_, handler)
+
+    def settle(self) -> None:
+        """Abandon nothing any more: training has ended."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _note(self, number_: int, _: FrameType | None) -> None:
+        if self.received is not None and number_ == signal.SIGINT:
+            os._exit(128 + number_)
+        self.received = number_
+        signal.setitimer(signal.ITIMER_REAL, STEP_PATIENCE)
+
+    def _abandon(self, _: int, frame: FrameType | None) -> None:
+        raise StepAbandoned
