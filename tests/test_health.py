@@ -19,11 +19,13 @@ from pinnsolve.evaluation import (
     Evaluation,
     FieldAccuracy,
     classical_cost,
+    evaluate,
     evaluation_points,
     health_sentences,
     known_values,
     measure_invariants,
 )
+from pinnsolve.evaluation.health import unsolved_sentences
 from pinnsolve.problems import load_problem_file
 from pinnsolve.problems.formulas import Formula, torch_functions
 from pinnsolve.problems.loading import parse_problem
@@ -156,6 +158,25 @@ def evaluation_of(problem, values, truth):
     truth = {} if truth is None else {"u": truth(points.points)}
     error = None if not truth else float(np.linalg.norm(values["u"] - truth["u"]) / np.linalg.norm(truth["u"]))
     return Evaluation(points, values, truth, {}, {"u": FieldAccuracy(relative_l2=error)}, {}, {})
+
+
+def test_an_equation_that_is_not_solved_is_named_where_no_reference_tells(problem_from):
+    problem = problem_from(TRANSPORT)
+    # u_t + u_x of sin(pi*(x - 2*t)) is -pi*cos(...), half of u_t: the largest term
+    for wave, found in [("sin(pi*(x - 2*t))", ["50%"]), ("sin(pi*(x - 1.05*t))", []), ("sin(pi*(x - t))", [])]:
+        trial = Closed(problem, u=wave)
+        evaluation = evaluate(problem, trial, exact(trial.expressions, problem.symbols), None)
+        sentences = health_sentences(problem, evaluation, 1e-9, None)
+        assert [re.search(r"residual of transport is (\d+%) of", text).group(1) for text in sentences] == found
+        assert unsolved_sentences(replace(evaluation, fields={"u": FieldAccuracy(relative_l2=0.5)})) == []
+
+
+def test_the_largest_term_is_that_of_the_equation_as_it_is_written(problem_from):
+    problem = problem_from(TRANSPORT.replace("u_t + u_x = 0", "u_t + u_x = 3"))
+    trial = Closed(problem, u="x + t/2")
+    evaluation = evaluate(problem, trial, exact(trial.expressions, problem.symbols), None)
+    assert evaluation.largest_terms == {"transport": 3.0}
+    assert evaluation.residuals["transport"].rms == 1.5
 
 
 def test_a_constant_in_place_of_a_wave_is_called_trivial(problem_from):

@@ -430,6 +430,16 @@ def test_one_point_and_two_times_are_enough():
         drawn(solution_figure("u", np.ones(1), np.zeros(1), Grid(("t",), (np.zeros(1),), "t")))
 
 
+@pytest.mark.parametrize(("lowest", "colors"), [(-0.01, "viridis"), (-0.2, "RdBu_r"), (0.0, "viridis")])
+def test_a_map_has_a_colour_for_each_sign_only_where_both_signs_matter(lowest, colors):
+    values = np.linspace(lowest, 1.0, HILL.size).reshape(HILL.shape)
+    with figure_style():
+        figure = drawn(solution_figure("u", values, values, PLANE))
+    mesh = figure.axes[0].collections[0]
+    assert mesh.get_cmap().name == colors
+    assert mesh.get_clim() == pytest.approx((-1.0, 1.0) if colors == "RdBu_r" else (lowest, 1.0), abs=0.06)
+
+
 def columns(rows):
     return {key: np.array([row[key] for row in rows]) for key in rows[0]}
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import sympy
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -61,6 +62,7 @@ class Evaluation:
         fields: accuracy of each field.
         residuals: norms of each equation's residual.
         conditions: norms of each condition's residual, built in or not.
+        largest_terms: root mean square of each equation's largest term, against which its residual is small or not.
     """
 
     points: EvaluationPoints
@@ -70,11 +72,12 @@ class Evaluation:
     fields: Mapping[str, FieldAccuracy]
     residuals: Mapping[str, ResidualNorms]
     conditions: Mapping[str, ResidualNorms]
+    largest_terms: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def error(self) -> float | None:
         """The largest relative L2 error of a field; None without a reference."""
-        errors = [field.relative_l2 for field in self.fields.values() if field.relative_l2 is not None]
+        errors = [found.relative_l2 for found in self.fields.values() if found.relative_l2 is not None]
         return max(errors, key=lambda error: math.inf if math.isnan(error) else error) if errors else None
 
 
@@ -96,6 +99,7 @@ def evaluate(
         fields={name: _accuracy(name, values[name], truth, reference) for name in problem.field_names},
         residuals={name: norms(value) for name, value in held_out.items()},
         conditions=_condition_norms(problem, ansatz, differentiator),
+        largest_terms=_largest_terms(problem, ansatz, differentiator),
     )
 
 
@@ -161,6 +165,17 @@ def _condition_norms(problem: Problem, ansatz: nn.Module, differentiator: Differ
         points = Place(problem, condition).sobol(2**10, seed=_CONDITION_SEED)
         (values,) = residual_values([condition.residual], ansatz, differentiator, points).values()
         found[condition.name] = norms(values)
+    return found
+
+
+def _largest_terms(problem: Problem, ansatz: nn.Module, differentiator: Differentiator) -> dict[str, float]:
+    points = scattered_points(problem, 2**12)
+    found = {}
+    for equation in problem.equations:
+        parts = sympy.Add.make_args(equation.expression)
+        terms = [replace(equation, name=str(index), expression=part) for index, part in enumerate(parts)]
+        values = residual_values(terms, ansatz, differentiator, points).values()
+        found[equation.name] = max(norms(value).rms for value in values)
     return found
 
 

@@ -13,6 +13,7 @@ LOW_LOSS = 0.1  # √loss below this share of the error makes a wrong answer loo
 WRONG = 0.02  # relative error from which an answer is called wrong
 FLAT = 0.05  # spread, relative to the reference's, of a solution that is nearly constant
 FLAT_ALONE = 1e-4  # spread, relative to the data, where there is no reference
+UNSOLVED = 0.1  # residual, relative to the equation's largest term, from which an equation is called unsolved
 _APART = 100.0  # residual between the points over that at them, both squared
 
 
@@ -25,7 +26,7 @@ def health_sentences(problem: Problem, evaluation: Evaluation, loss: float | Non
         loss: of the step whose network the solution is.
         held_out: the objective after it, on points that training never saw.
     """
-    sentences = trivial_sentences(problem, evaluation)
+    sentences = [*trivial_sentences(problem, evaluation), *unsolved_sentences(evaluation)]
     error = evaluation.error
     if error is not None and loss is not None and error > WRONG and loss**0.5 < LOW_LOSS * error:
         sentences.append(
@@ -59,6 +60,21 @@ def trivial_sentences(problem: Problem, evaluation: Evaluation) -> list[str]:
                 "of the equations. Hard constraints or causal training keep the data alive."
             )
     return sentences
+
+
+def unsolved_sentences(evaluation: Evaluation) -> list[str]:
+    """Return the equations whose residual is as large as their terms, where no reference tells the error.
+
+    The loss is scaled by the sizes that terms may have, and can be small when they turn out to be smaller still.
+    """
+    if evaluation.error is not None:
+        return []
+    return [
+        f"The residual of {name} is {evaluation.residuals[name].rms / size:.0%} of the equation's largest term, "
+        "whatever the loss says: this is no solution. More time, windows of time or a scaled form may help."
+        for name, size in evaluation.largest_terms.items()
+        if evaluation.residuals[name].rms > UNSOLVED * size
+    ]
 
 
 def _spread(values: NDArray[np.float64]) -> float:

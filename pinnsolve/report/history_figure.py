@@ -37,7 +37,7 @@ class Curve(NamedTuple):
 
 def history_figure(history: Mapping[str, NDArray[Any]], reference_error: float | None = None) -> Figure:
     """Return loss and error on logarithmic axes, the stages of training shaded."""
-    figure = new_figure(TEXT_WIDTH, 2.9)
+    figure = new_figure(TEXT_WIDTH, 3.1)
     row = figure.subplots(1, 2, sharey=True)
     curves = [
         Curve(history[key], *look) for key, *look in _CURVES if np.any(np.isfinite(history.get(key, np.empty(0))))
@@ -54,7 +54,8 @@ def history_figure(history: Mapping[str, NDArray[Any]], reference_error: float |
     row[1].set_xlabel("step")
     row[0].set_ylabel("loss, relative error")
     if curves:
-        row[1].legend(loc="best")
+        handles, labels = row[1].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(handles))
     return figure
 
 

@@ -33,6 +33,7 @@ from pinnsolve.report.style import (
 )
 
 _TICKS = [1, 2, 5, 10]
+_TWO_SIGNS = 0.05  # share of the smaller sign's values from which a map has a colour for each sign
 _SLICES = (0.25, 0.5, 1.0)  # parts of the time interval at which profiles are drawn
 
 
@@ -130,7 +131,8 @@ def _maps(field: str, values: Array, reference: Array | None, grid: Grid) -> Fig
     figure = new_figure(TEXT_WIDTH if panels == 3 else 3.5, 4.9 if time_slices else 2.7)
     shape = np.array(figure.subplots(2 if time_slices else 1, panels, squeeze=False), dtype=object)
     low, high = linear_limits(values if reference is None else reference)
-    colors, limits = ("RdBu_r", _balanced(low, high)) if low < 0 < high else ("viridis", (low, high))
+    two_signs = min(-low, high) > _TWO_SIGNS * max(-low, high)
+    colors, limits = ("RdBu_r", _balanced(low, high)) if two_signs else ("viridis", (low, high))
     shown_maps = [("network", values)] if reference is None else [("network", values), ("reference", reference)]
     for axes, (title, shown) in zip(shape[0], shown_maps, strict=False):
         mesh = draw_map(axes, grid, shown, Normalize(*limits), colors)
