@@ -149,8 +149,8 @@ def test_windows_are_added_and_halved_and_leave_no_stump(problem_from):
 def test_budgets_of_adaptive_windows_leave_room_to_look_for_features(problem_from):
     march = March(problem_from(RELAXATION), (Fraction(0), Fraction(1, 2), Fraction(5, 8)), is_adaptive=True)
     settings = resolve_settings({"time_limit": 100, "training.steps": 50})
-    budget = march.budget(settings, 1, 20.0, 10)  # a quarter of what is left of the time, three times over
-    assert (budget.seconds, budget.steps) == (20.0 + 0.75 * 80.0, 10 + 30)
+    budget = march.budget(settings, 1, 20.0, 10)  # a quarter of what is left of the time, twice over
+    assert (budget.seconds, budget.steps) == (20.0 + 0.5 * 80.0, 10 + 20)
     assert march.budget(settings, 0).seconds == 100
 
 
@@ -187,9 +187,9 @@ def test_a_window_is_halved_if_nothing_is_solved_or_there_is_time_to_go_on_at_th
     assert StepControl(1, 100.0).halves(*_window(10 * UNSOLVED, took=1e6))
     assert not StepControl(1, 100.0).halves(*_window(10 * UNSOLVED, satisfied=True))
     assert not StepControl(1, 100.0).halves(*_window(10 * UNSOLVED, elapsed=95.0))
-    # half the time is left, which is 8 windows of half the length: 90 seconds are enough for 11 each
-    assert StepControl(1, 100.0).halves(*_window(0.1 * UNSOLVED, took=11.0))
-    assert not StepControl(1, 100.0).halves(*_window(0.1 * UNSOLVED, took=12.0))
+    # half the time is left, which is 8 windows of half the length: 0.7 · 90 seconds are enough for 7.9 each
+    assert StepControl(1, 100.0).halves(*_window(0.1 * UNSOLVED, took=7.8))
+    assert not StepControl(1, 100.0).halves(*_window(0.1 * UNSOLVED, took=8.0))
     assert not StepControl(1, 100.0).halves(*_window(1.0, length=SHORTEST))
 
 

@@ -10,12 +10,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from pinnsolve.networks.piecewise import PiecewiseAnsatz
 from pinnsolve.solving import finish, prepare, step_control
 from pinnsolve.solving import headway as headway_module
-from pinnsolve.solving import session as session_module
 from pinnsolve.solving.headway import PILOT_STEPS, Headway
 from pinnsolve.solving.march import March
 from pinnsolve.solving.settings import resolve_settings
+from pinnsolve.training.objective import Objective
 from pinnsolve.training.window_features import FeatureChoice
 from tests.conftest import BURGERS
 
@@ -125,7 +126,9 @@ def test_the_smaller_residual_wins_in_the_end(problem_from, monkeypatch):
     for better in ("whole", "march"):
         session = _session(problem_from(FRONT), monkeypatch)
         monkeypatch.setattr(
-            session_module.Training, "best_held_out", property(lambda _, b=better: 0.0 if b == "whole" else 1.0)
+            Objective,
+            "typical_residual",
+            lambda of, _, b=better: float(isinstance(of.fields, PiecewiseAnsatz) == (b == "whole")),
         )
         monkeypatch.setattr(Headway, "is_missing", lambda _, training: training.used >= 0.25)
         for _ in session.train():
@@ -150,6 +153,19 @@ def _stopped(session, step):
             break
     tensors, values = session.state()
     return rows, ({name: tensor.detach().clone() for name, tensor in tensors.items()}, json.loads(json.dumps(values)))
+
+
+def test_a_residual_is_typical_at_most_points_and_no_number_is_a_large_one(problem_from):
+    training = prepare(problem_from(FRONT), resolve_settings({})).training
+    objective = training.objective
+    values = (1e-3, 2e-3, 5.0, float("nan"), 1e-4)
+
+    def fields(block, points):
+        return [torch.tensor(values, dtype=torch.float64)[: len(points)]]
+
+    object.__setattr__(objective, "values", fields)
+    scale = objective.blocks[0].factors[0]
+    assert objective.typical_residual([torch.zeros(5, 2)]) == pytest.approx(2e-3 * scale)
 
 
 def test_a_run_resumed_before_its_march_is_the_run_that_went_on(problem_from, monkeypatch):

@@ -15,6 +15,7 @@ from pinnsolve.solving.settings import Settings
 from pinnsolve.training import Training
 
 EARLY, PILOT = 0.1, 0.25  # shares of the budget between which training must make headway
+LONGEST_PILOT = 60.0  # seconds: however much time there is, so much tells whether training makes headway
 PILOT_STEPS = 60  # before which nothing can be said of training, however short the time limit
 HEADWAY = 30.0  # least factor by which the held-out objective falls between them
 UNSOLVED = 1e-6  # a held-out objective above this solves nothing
@@ -58,12 +59,13 @@ class Headway:
         """Return whether training on all of time at once is to be given up; to be asked after every step."""
         if not self.may_march:
             return False
-        if training.used < EARLY or self.early is None:
+        pilot = PILOT if self.steps is not None else min(PILOT, LONGEST_PILOT / self.seconds)
+        if training.used < EARLY / PILOT * pilot or self.early is None:
             self.early = training.best_held_out
         if self.steps is None and training.step < PILOT_STEPS:
             return False
         low = RESOLVED if self.is_dispersive else UNSOLVED
-        return training.used >= PILOT and training.best_held_out > max(low, self.early / HEADWAY)
+        return training.used >= pilot and training.best_held_out > max(low, self.early / HEADWAY)
 
     def is_given_up(self, march: March, training: Training) -> bool:
         """Return whether all of time at once is to be given up for windows: it makes no headway, and there is time."""

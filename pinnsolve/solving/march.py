@@ -25,7 +25,7 @@ from pinnsolve.training import Budget, Training
 from pinnsolve.training.loop import below
 
 STUMP = Fraction(3, 2)  # windows that the rest of the time must be longer than, or the next one takes all of it
-SEARCH = 3  # shares of the time that an adaptive window may use, to look for features that serve the next ones, too
+SEARCH = 2  # shares of the time that an adaptive window may use, to look for features that serve the next ones, too
 LEAST_SHARE = 0.2  # of an even share of the time limit: what a window gets however long the ones before took
 
 

@@ -329,12 +329,15 @@ class Session:
         return prepare_window(problem, self.settings, seed, budget, features)
 
     def _keep_the_better(self) -> None:
-        """Return to all of time at once if that leaves the smaller residual after all."""
+        """Return to all of time at once if that leaves the smaller residual at most points after all.
+
+        A march that goes astray late has a large mean, and is right up to there.
+        """
         if self.whole is None:
             return
         objective, points = self.whole.training.objective, self.whole.training.held_out
-        marched = replace(objective, fields=self.ansatz, differentiator=self.differentiator).value(points)
-        if not marched <= self.whole.training.best_held_out:  # not a number where the march did not reach the end
+        marched = replace(objective, fields=self.ansatz, differentiator=self.differentiator)
+        if objective.typical_residual(points) < marched.typical_residual(points):
             self.whole.training.step, self.whole.training.reason = self.training.step, self.training.reason
             count, own = self.march.count, [text for text in self.warnings if not text.startswith(WINDOW)]
             self.warnings = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -26,6 +26,8 @@ SHORTEST = Fraction(1, 2**40)
 MOST_WINDOWS = 2_000
 MOST_WAITING = 8  # windows before a longer one is tried again
 RIGID = 3  # halvings that may gain less than a factor of 10 before space is what features do not resolve
+SOLVING = 0.7  # share of a window's time for one solve; the rest is for preparing it and for looking at others
+FEWEST = 100  # features
 LATE = 0.9  # share of the time limit after which all that is left of the time is the last window
 
 
@@ -39,6 +41,7 @@ class StepControl:
         given: the features that every window is solved with; None to look for them.
         choice: those that the next window begins with; None to look for them.
         accepted: the held-out objective that the last finished window was left with; 0 if there is none.
+        took: seconds that its solve took.
         before: that of the longer window which the present one is a half of; infinity if there is none.
         idle: halvings in a row without gain.
         longest: the longest window that was finished, as a share of the time.
@@ -51,6 +54,7 @@ class StepControl:
     given: FeatureChoice | None = None
     choice: FeatureChoice | None = None
     accepted: float = 0.0
+    took: float = 0.0
     before: float = float("inf")
     idle: int = 0
     longest: Fraction = Fraction(0)
@@ -77,8 +81,11 @@ class StepControl:
 
     def features(self, march: March, elapsed: float) -> WindowFeatures:
         """Return what the last window of a march begins with, so many seconds after the start."""
-        pace = (self.time_limit - elapsed) * (march.last_length / (1 - march.ends[-2]))
-        return WindowFeatures(self.choice, self.space, float(pace), self.accepted)
+        pace = SOLVING * (self.time_limit - elapsed) * float(march.last_length / (1 - march.ends[-2]))
+        choice = self.choice
+        if choice is not None and self.given is None and self.took > pace:
+            choice = replace(choice, width=max(choice.width // 2, FEWEST))
+        return WindowFeatures(choice, self.space, pace, self.accepted)
 
     def asks(self, window: Window) -> bool:
         """Return whether features are all that was tried in a window, or their time was out too early."""
@@ -95,7 +102,7 @@ class StepControl:
         gains = left < 0.1 * self.before
         self.idle = 0 if gains else self.idle + 1
         halves_to_come = 2 * (1 - march.ends[-2]) / march.last_length
-        in_time = left > UNSOLVED or stage.took * float(halves_to_come) < self.time_limit - budget.elapsed
+        in_time = left > UNSOLVED or stage.took * float(halves_to_come) < SOLVING * (self.time_limit - budget.elapsed)
         possible = march.last_length > SHORTEST and march.count < MOST_WINDOWS and (self.idle < RIGID or not self.space)
         is_rounded = left < ROUNDED and not gains
         if stage.is_satisfied or is_rounded or self._is_late(window) or not (possible and in_time):
@@ -107,14 +114,14 @@ class StepControl:
         """Return the length of the next window; note what served this one."""
         if self._is_late(window):
             return Fraction(1)
-        length, left = march.last_length, window.training.best_held_out
+        stage, length, left = _features(window), march.last_length, window.training.best_held_out
         if self.before < float("inf"):  # it was halved: its other half comes first
             self.wait, self.penalty = self.penalty, min(2 * self.penalty, MOST_WAITING if self.space else 1)
-        elif _features(window).is_easy:
+        elif stage.is_easy:
             self.wait -= 1
-        grows = self.wait <= 0 and _features(window).is_easy and (left <= self._easy or length < self.longest)
+        grows = self.wait <= 0 and stage.is_easy and (left <= self._easy or length < self.longest)
         factor = 2 if grows else 1
-        self.choice, self.accepted = self._stretched(window, Fraction(factor)), left
+        self.choice, self.accepted, self.took = self._stretched(window, Fraction(factor)), left, stage.took
         self.longest, self.before, self.idle = max(self.longest, length), float("inf"), 0
         return factor * length
 
@@ -126,7 +133,8 @@ class StepControl:
         """Go on where another control stood."""
         choice = values["choice"]  # what is given follows from the settings
         self.choice = None if choice is None else FeatureChoice(**{**choice, "scales": tuple(choice["scales"])})
-        self.accepted, self.before, self.idle = values["accepted"], values["before"], values["idle"]
+        self.accepted, self.took = values["accepted"], values["took"]
+        self.before, self.idle = values["before"], values["idle"]
         self.longest, self.wait, self.penalty = Fraction(values["longest"]), values["wait"], values["penalty"]
 
     @property

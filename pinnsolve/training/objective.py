@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from math import inf
 
 import numpy as np
 import sympy
@@ -107,6 +108,11 @@ class Objective:
             for values, factor in zip(self.values(block, place), block.factors, strict=True)
         ]
         return dict(zip(self.names, shares, strict=True))
+
+    def typical_residual(self, points: Sequence[Tensor]) -> float:
+        """Return the median of |r| over the interior points, each equation by its factor; no number counts as large."""
+        block, place = self.blocks[0], points[0]
+        return float(self._magnitude(block, self.values(block, place)).nan_to_num(nan=inf).median())
 
     @property
     def chunk(self) -> int:
