@@ -17,6 +17,7 @@ from pinnsolve.errors import InputError, ResourceError, SettingsError
 from pinnsolve.networks import derive_constraints
 from pinnsolve.networks.exporting import FieldsOfPoints, exported_program, onnx_bytes
 from pinnsolve.networks.piecewise import PiecewiseAnsatz
+from pinnsolve.report.animation import encoder
 from pinnsolve.runs.tracking import numbers, track
 from pinnsolve.runs.vtk import grid_vtk, points_vtk
 from pinnsolve.solving import resolve_settings
@@ -248,6 +249,33 @@ def test_a_solution_over_time_becomes_a_gif_of_changing_frames(solved):
             frames.append(np.asarray(film.convert("RGB")))
     assert frames[0].shape == frames[1].shape
     assert (frames[0] != frames[1]).any()
+
+
+def test_the_film_has_the_frames_of_the_gif(solved):
+    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    assert command_line(["report", "pair/one", "-o", str(solved), "--animate"]) == 0
+    figures = solved / "pair" / "one" / "figures"
+    frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(figures / "animation_u.mp4"))
+    assert (frames, seconds) == (60, pytest.approx(60 / 15, abs=1 / 15))
+    film = imageio_ffmpeg.read_frames(str(figures / "animation_u.mp4"))
+    width, height = next(film)["size"]
+    shown = [np.frombuffer(frame, np.uint8).reshape(height, width, 3).astype(float) for frame in film]
+    drawn = []
+    with Image.open(figures / "animation_u.gif") as still:
+        for index in (0, 59):
+            still.seek(index)
+            drawn.append(np.asarray(still.convert("RGB"))[:height, :width].astype(float))
+    for index, own, other in ((0, *drawn), (-1, *drawn[::-1])):
+        distances = [np.abs(shown[index] - frame).mean() for frame in (own, other, own[::-1], own[:, ::-1])]
+        assert distances[0] < min(distances[1:])  # in order, upright
+
+
+def test_without_ffmpeg_there_is_no_film_and_with_it_the_system_is_asked_first(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    assert encoder() == "/usr/bin/ffmpeg"
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    assert encoder() is None
 
 
 def test_a_solution_without_time_is_not_animated(tmp_path, capsys):

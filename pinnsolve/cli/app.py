@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from pinnsolve.cli.options import with_settings
 
 app = typer.Typer(
     name="pinnsolve",
@@ -19,6 +21,7 @@ app = typer.Typer(
 Folder = Annotated[Path | None, typer.Option("--problems", help="Folder of problem files.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+NamedSettings = dict[str, Any]  # by option; None where it was not given
 Mlflow = Annotated[str | None, typer.Option("--mlflow", help="URI of an MLflow store to log to.")]
 Outputs = Annotated[Path, typer.Option("--output", "-o", help="Folder of run folders.")]
 Run = Annotated[str, typer.Argument(help="Folder of a run, or problem/run below the outputs.", metavar="RUN")]
@@ -93,22 +96,10 @@ def check(
 
 
 @app.command()
+@with_settings()
 def solve(
     problem: Annotated[str, typer.Argument(help="Name or path of a problem.")],
-    activation: Annotated[str | None, typer.Option(help="Activation: elu, tanh, gelu, ...")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="auto, lm, adam, lbfgs.")] = None,
-    engine: Annotated[str | None, typer.Option(help="native, deepxde.")] = None,
-    formulation: Annotated[str | None, typer.Option(help="direct, first-order.")] = None,
-    derivatives: Annotated[str | None, typer.Option(help="taylor, autograd, fd, coupled.")] = None,
-    constraints: Annotated[str | None, typer.Option(help="auto, hard, soft.")] = None,
-    width: Annotated[int | None, typer.Option(help="Units in each hidden layer.")] = None,
-    depth: Annotated[int | None, typer.Option(help="Hidden layers.")] = None,
-    points: Annotated[int | None, typer.Option(help="Collocation points.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Largest number of steps.")] = None,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds of training.")] = None,
-    precision: Annotated[str | None, typer.Option(help="float64, float32.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of weights and points.")] = None,
+    settings: NamedSettings,
     allow_rough: Annotated[
         bool, typer.Option("--allow-rough", help="Train an activation that is not smooth enough.")
     ] = False,
@@ -128,23 +119,7 @@ def solve(
     """Solve a problem: train, evaluate, audit, write the run folder, print the summary."""
     from pinnsolve.cli.solving import SolveRequest, solve_command
 
-    options = {
-        "activation": activation,
-        "optimizer": optimizer,
-        "engine": engine,
-        "formulation": formulation,
-        "derivatives": derivatives,
-        "constraints": constraints,
-        "width": width,
-        "depth": depth,
-        "points": points,
-        "steps": steps,
-        "time_limit": time_limit,
-        "precision": precision,
-        "device": device,
-        "seed": seed,
-        "allow_rough": allow_rough or None,
-    }
+    options = settings | {"allow_rough": allow_rough or None}
     solve_command(
         SolveRequest(problem, options, assignments or [], config, problems),
         output=output,
@@ -158,24 +133,12 @@ def solve(
 
 
 @app.command()
+@with_settings(lists=True)
 def compare(
+    settings: NamedSettings,
     names: Annotated[
         list[str] | None, typer.Argument(help="Names or paths, separated by spaces or commas.", metavar="PROBLEM...")
     ] = None,
-    activation: Annotated[str | None, typer.Option(help="Comma list, as all of these.")] = None,
-    optimizer: Annotated[str | None, typer.Option()] = None,
-    engine: Annotated[str | None, typer.Option()] = None,
-    formulation: Annotated[str | None, typer.Option()] = None,
-    derivatives: Annotated[str | None, typer.Option()] = None,
-    constraints: Annotated[str | None, typer.Option()] = None,
-    width: Annotated[str | None, typer.Option()] = None,
-    depth: Annotated[str | None, typer.Option()] = None,
-    points: Annotated[str | None, typer.Option()] = None,
-    steps: Annotated[str | None, typer.Option()] = None,
-    time_limit: Annotated[str | None, typer.Option(help="Seconds of training of each run.")] = None,
-    precision: Annotated[str | None, typer.Option()] = None,
-    device: Annotated[str | None, typer.Option()] = None,
-    seed: Annotated[str | None, typer.Option()] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds, from 0.")] = None,
     grid: Annotated[list[str] | None, typer.Option("--grid", help="Any setting, key=a,b,c; repeatable.")] = None,
     assignments: Annotated[list[str] | None, typer.Option("--set", help="A setting of all runs, key=value.")] = None,
@@ -192,26 +155,13 @@ def compare(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare settings, engines and seeds over problems: a grid of runs, with statistics."""
+    """Compare settings, engines and seeds over problems: a grid of runs, with statistics.
+
+    Options of settings take lists with commas: --activation elu,tanh,gelu.
+    """
     from pinnsolve.cli.comparing import CompareRequest, Output, Place, compare_command
 
-    options = {
-        "activation": activation,
-        "optimizer": optimizer,
-        "engine": engine,
-        "formulation": formulation,
-        "derivatives": derivatives,
-        "constraints": constraints,
-        "width": width,
-        "depth": depth,
-        "points": points,
-        "steps": steps,
-        "time_limit": time_limit,
-        "precision": precision,
-        "device": device,
-        "seed": seed,
-    }
-    request = CompareRequest(names or [], options, seeds, grid or [], assignments or [], config, preset, problems)
+    request = CompareRequest(names or [], settings, seeds, grid or [], assignments or [], config, preset, problems)
     compare_command(request, Place(jobs, scheduler), Output(output, name, target, json, quiet or json, dry_run, mlflow))
 
 

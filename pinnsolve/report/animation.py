@@ -1,7 +1,8 @@
-"""Time-dependent solutions in motion: GIF through Pillow, MP4 where ffmpeg is there."""
+"""Time-dependent solutions in motion: GIF through Pillow, MP4 where ffmpeg or the package imageio-ffmpeg is there."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import shutil
 import tempfile
@@ -87,9 +88,21 @@ def _time_first(values: NDArray[Any] | None, names: list[str], time: str) -> NDA
 
 def _films(frames: list[NDArray[np.uint8]]) -> dict[str, bytes]:
     films = {"gif": _gif(frames)}
-    if shutil.which("ffmpeg"):
-        films["mp4"] = _mp4(frames)
+    program = encoder()
+    if program is not None:
+        films["mp4"] = _mp4(frames, program)
     return films
+
+
+def encoder() -> str | None:
+    """Return the path of ffmpeg: that of the system, else that of imageio-ffmpeg; None if there is neither."""
+    program = shutil.which("ffmpeg")
+    if program is None:
+        with contextlib.suppress(ImportError, RuntimeError):  # not installed, or not for this machine
+            from imageio_ffmpeg import get_ffmpeg_exe
+
+            program = str(get_ffmpeg_exe())
+    return program
 
 
 def _gif(frames: list[NDArray[np.uint8]]) -> bytes:
@@ -102,13 +115,13 @@ def _gif(frames: list[NDArray[np.uint8]]) -> bytes:
     return buffer.getvalue()
 
 
-def _mp4(frames: list[NDArray[np.uint8]]) -> bytes:
+def _mp4(frames: list[NDArray[np.uint8]], program: str) -> bytes:
     import subprocess
 
     height, width = (2 * (size // 2) for size in frames[0].shape[:2])  # the codec wants even sizes
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "film.mp4"
-        command = ["ffmpeg", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]
+        command = [program, "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]
         command += ["-r", str(FRAMES_PER_SECOND), "-i", "-", "-pix_fmt", "yuv420p", str(path)]
         data = b"".join(np.ascontiguousarray(frame[:height, :width]).tobytes() for frame in frames)
         subprocess.run(command, input=data, check=True, capture_output=True)
