@@ -411,6 +411,15 @@ def test_a_memory_measurement_that_fails_is_a_row_too(monkeypatch):
     assert row["failed"] == "exit code 1"
 
 
+def test_the_overhead_of_a_batch_is_measured_and_saved(tmp_path):
+    done = _script("batch_overhead.py", "--problem", "logistic", "--runs", 2, "--seconds", 0.2, "--folder", tmp_path)
+    found = json.loads((tmp_path / "batch.json").read_text())
+    assert (found["runs"], found["workers"]) == (2, 2)
+    assert found["share"] > 1  # of a lower bound of the total
+    assert found["overhead"] > found["pages"] > 0
+    assert "2 runs on 2 workers" in done.stdout
+
+
 def test_a_wide_solve_can_be_measured_for_memory():
     found = memory.least_squares(128, 32)
     assert (found["rows"], found["columns"]) == (128, 32)
@@ -509,7 +518,8 @@ def test_the_readme_shows_the_committed_results():
 
 
 @pytest.mark.parametrize(
-    "name", ["accuracy", "figure", "founding_claim", "jets", "peer_agreement", "presets", "scaling", "steps"]
+    "name",
+    ["accuracy", "batch_overhead", "figure", "founding_claim", "jets", "peer_agreement", "presets", "scaling", "steps"],
 )
 def test_every_benchmark_says_how_to_run_it_and_stands_in_the_readme(name):
     command = f"python benchmarks/{name}.py"

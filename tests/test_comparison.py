@@ -7,10 +7,14 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from scipy import stats
 
@@ -413,15 +417,25 @@ def test_runs_without_a_reference_have_no_error_and_no_rank(problems):
 
 
 def die_once(folder):
-    """Kill the worker that has made this run folder, the first time it is called for the comparison."""
+    """Kill the process of the run, the first time it is called for the comparison."""
     marker = folder.path.parent / "died"
     if not marker.exists():
         marker.write_text(str(os.getpid()))
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def kill_worker_once(folder):
+    """Kill the worker that the process of the run belongs to, the first time it is called for the comparison."""
+    marker = folder.path.parent / "died"
+    if not marker.exists():
+        worker = psutil.Process().parent().ppid()  # this process is a fork of the worker's template
+        marker.write_text(str(worker))
+        os.kill(worker, signal.SIGKILL)
+        time.sleep(60)  # until this process ends too, with its worker
+
+
 def die(folder):
-    """Kill the worker."""
+    """Kill the process of the run."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -442,7 +456,9 @@ def test_a_batch_runs_on_two_processes_and_is_not_repeated(client, problems, tmp
     batch, folder = batch_of(grid, problems, tmp_path)
     ended = list(batch.execute(lambda: nullcontext(client)))
     assert len(ended) == 8
-    assert len({record["worker"] for _, record in ended}) == 2
+    processes = {record["worker"] for _, record in ended if record["status"] == "finished"}
+    assert len(processes) == 6  # each run has its own
+    assert not any(psutil.pid_exists(int(worker.split(":")[1])) for worker in processes)
     status = {(run.problem.name, run.method, run.settings.seed): record for run, record in ended}
     assert status["decay", "tanh", 0]["status"] == "finished"
     assert status["decay", "tanh", 0]["fields"]["u"]["relative_l2"] < 1
@@ -462,27 +478,28 @@ def test_a_batch_runs_on_two_processes_and_is_not_repeated(client, problems, tmp
     folder.close()
 
 
-def test_a_run_whose_worker_dies_is_repeated_on_another(client, problems, tmp_path):
+def test_a_run_whose_process_dies_is_repeated_in_another(client, problems, tmp_path):
     batch, folder = batch_of(Grid(("decay",)), problems, tmp_path)
     ((_, record),) = batch.execute(lambda: nullcontext(client), die_once)
+    assert record["status"] == "finished"
+    assert record["worker"].split(":")[1] != (folder.runs / "decay" / "died").read_text()
+
+
+def test_a_run_whose_worker_dies_is_repeated_on_another(client, problems, tmp_path):
+    batch, folder = batch_of(Grid(("decay",)), problems, tmp_path)
+    ((_, record),) = batch.execute(lambda: nullcontext(client), kill_worker_once)
     dead = (folder.runs / "decay" / "died").read_text()
     assert record["status"] == "finished"
-    assert record["worker"].split(":")[1] != dead
     client.wait_for_workers(2, timeout=120)  # the dead one is replaced
     assert dead not in {str(info) for info in client.run(os.getpid).values()}
 
 
-def test_a_run_that_kills_every_worker_is_a_failed_row(client, problems, tmp_path):
-    client.run_on_scheduler(_allow_no_failure)
+def test_a_run_whose_process_dies_every_time_is_a_failed_row(client, problems, tmp_path):
     batch, _ = batch_of(Grid(("decay",)), problems, tmp_path)
     ((_, record),) = batch.execute(lambda: nullcontext(client), die)
     assert record["status"] == "failed"
-    assert "its worker died" in record["reason"]
+    assert "its process died 3 times, killed by SIGKILL" in record["reason"]
     assert batch.write_summary()["groups"][0]["without_result"] == 1
-
-
-def _allow_no_failure(dask_scheduler):
-    dask_scheduler.allowed_failures = 0
 
 
 def test_a_scheduler_that_is_there_already_is_used(client, problems, tmp_path):
@@ -617,6 +634,69 @@ def test_a_stopped_comparison_keeps_what_is_finished(problems, tmp_path, inline,
     summary = json.loads((tmp_path / "comparisons" / "s" / "summary.json").read_text())
     assert len(summary["runs"]) == 1
     assert len(summary["open"]) == 2
+
+
+def started(problems, tmp_path, *options):
+    """Start a comparison on two workers, as from a terminal: in a process group of its own."""
+    command = [sys.executable, "-m", "pinnsolve", "compare", "decay", "--jobs", "2", "--name", "k", *options]
+    return subprocess.Popen(
+        [*command, "--problems", str(problems), "-o", str(tmp_path)],
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(found, process, seconds=120):
+    """Wait until something is found; the process must not end before."""
+    end = time.monotonic() + seconds
+    while not found():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_killed_comparison_loses_at_most_the_runs_under_way_and_leaves_no_process(problems, tmp_path):
+    runs = tmp_path / "comparisons" / "k" / "runs" / "decay"
+
+    def finished():
+        return {path.parent.name: path.stat().st_mtime_ns for path in runs.glob("*/metrics.json")}
+
+    first = started(problems, tmp_path, "--seeds", "6")
+    wait_for(finished, first)
+    processes = psutil.Process(first.pid).children(recursive=True)
+    assert len(processes) >= 4  # two workers and their templates
+    first.kill()
+    first.communicate()
+    assert psutil.wait_procs(processes, timeout=60)[1] == []
+    kept = finished()
+    assert 1 <= len(kept) < 6
+    begun = len(list(runs.iterdir()))
+    assert begun - len(kept) <= 2  # what was under way
+    second = started(problems, tmp_path, "--seeds", "6")
+    _, told = second.communicate()
+    assert second.returncode == 0
+    assert f"{len(kept)} of 6 runs are finished already" in told
+    assert len(finished()) == 6
+    assert kept.items() <= finished().items()  # none was run again
+    assert [run["status"] for run in json.loads((runs.parents[1] / "summary.json").read_text())["runs"]] == (
+        ["finished"] * 6
+    )
+
+
+def test_ctrl_c_stops_a_comparison_with_its_runs_and_without_a_traceback(problems, tmp_path):
+    options = ["--seeds", "3", "--set", "training.steps=100000000", "--time-limit", "3600"]
+    process = started(problems, tmp_path, *options)
+    runs = tmp_path / "comparisons" / "k" / "runs"
+    wait_for(lambda: len(list(runs.glob("*/*/history.csv"))) == 2, process)
+    processes = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes of the group
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "stopped; 0 of 3 runs are kept" in told
+    assert "Traceback" not in told
+    assert psutil.wait_procs(processes, timeout=60)[1] == []
 
 
 @pytest.mark.parametrize(

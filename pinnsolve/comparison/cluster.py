@@ -8,13 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pinnsolve.comparison.execution import Order, Report, execute, failed
+from pinnsolve.comparison.execution import ALLOWED_FAILURES, Order, Report, died, failed, isolated
 from pinnsolve.errors import ResourceError
 
 if TYPE_CHECKING:
     from distributed import Client
 
-ALLOWED_FAILURES = 2  # workers that a run may lose before it is a failed one
 PATIENCE = 30  # seconds to find a scheduler
 
 
@@ -97,7 +96,7 @@ def executed(client: Client, orders: Sequence[Order], report: Report | None) -> 
     """
     from distributed import as_completed
 
-    futures = {client.submit(execute, order, report, pure=False): index for index, order in enumerate(orders)}
+    futures = {client.submit(isolated, order, report, pure=False): index for index, order in enumerate(orders)}
     for future in as_completed(futures, loop=client.loop, raise_errors=False):
         index = futures[future]
         if future.status == "finished":
@@ -113,7 +112,7 @@ def executed(client: Client, orders: Sequence[Order], report: Report | None) -> 
 def _lost(future: Any) -> str:
     error = future.exception() if future.status == "error" else None
     if type(error).__name__ == "KilledWorker":
-        return f"its worker died {ALLOWED_FAILURES + 1} times (out of memory, or a crash in compiled code)"
+        return died("each time with its worker")
     return f"the scheduler lost the run: {future.status}" if error is None else f"{type(error).__name__}: {error}"
 
 

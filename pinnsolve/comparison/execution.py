@@ -1,7 +1,8 @@
-"""One run of a comparison, in a worker process: solved into its folder, its failure a record like any other."""
+"""One run of a comparison, in a process of its own: solved into its folder, its failure a record like any other."""
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import time
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from pinnsolve.comparison.grid import Run
+from pinnsolve.comparison.isolation import Template
 from pinnsolve.errors import DivergenceError, PinnsolveError, RunFolderError
 
+ALLOWED_FAILURES = 2  # processes that a run may lose before it is a failed one
 FINISHED = ("finished", "diverged")  # what is not repeated when a comparison is started again
 Report = Callable[[Any], Any]
 
@@ -62,6 +65,27 @@ class Order:
     def folder(self) -> Path:
         """The folder of the run."""
         return Path(self.runs) / self.problem / self.name
+
+
+def isolated(order: Order, report: Report | None = None) -> dict[str, Any]:
+    """Execute a run in a process of its own, and again if it dies; dying too often is a record of status "failed"."""
+    for _ in range(1 + ALLOWED_FAILURES):
+        try:
+            record: dict[str, Any] = _template().call(execute, order, report)
+            return record
+        except ChildProcessError as error:
+            how = str(error)
+    return failed(order, died(how))
+
+
+def died(how: str) -> str:
+    """Return the reason of a run whose processes have died."""
+    return f"its process died {1 + ALLOWED_FAILURES} times, {how} (out of memory, or a crash in compiled code)"
+
+
+@functools.cache
+def _template() -> Template:
+    return Template()
 
 
 def execute(order: Order, report: Report | None = None) -> dict[str, Any]:
@@ -145,7 +169,9 @@ def _solved(order: Order, report: Report | None) -> dict[str, Any]:
             status = "diverged"
         if status == "finished":  # an optimizer that diverged has no finite state to go on from
             save_checkpoint(folder, session.training.step, *session.state())
+        began = time.monotonic()
         metrics = recording.record(folder, finish(session, status), order.command)
+        metrics |= {"measured_seconds": time.monotonic() - began}
         fault = _report_fault(report, folder)
         return metrics if not fault else {**metrics, "warnings": [*metrics["warnings"], fault]}
 
