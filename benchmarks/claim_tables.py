@@ -108,6 +108,7 @@ def drawn(rows: Sequence[Row]) -> Figure:
         axes[line][column].set_title(f"{problem}: {term[0]}, {term[1]}")
     for place in axes[-1]:
         place.set_xlabel("step h")
+    figure.supylabel("relative error of the difference")
     labels = {text.get_label(): text for place in axes.flat for text in place.lines if text.get_label()[0] != "_"}
     figure.legend(handles=list(labels.values()), loc="outside lower center", ncols=len(labels))
     return figure

@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter
+from numpy.typing import NDArray
 
 from pinnsolve.report.style import TEXT_WIDTH, Array, label, log_limits, new_figure, nothing, positive
 
@@ -67,7 +69,7 @@ def errors_figure(summary: Summary) -> Figure:
 def curves_figure(summary: Summary, over: str) -> Figure:
     """Return one panel per problem: median error over seconds or evaluations, the band from least to greatest."""
     problems, methods = summary["problems"], summary["methods"]
-    across = min(len(problems), _ACROSS)
+    across = 2 if len(problems) == 4 else min(len(problems), _ACROSS)
     down = -(-len(problems) // across)
     figure = new_figure(TEXT_WIDTH if across > 1 else 4.5, 2.2 * down + 0.25 * -(-len(methods) // 3) + 0.3)
     panels = figure.subplots(down, across, squeeze=False)
@@ -95,6 +97,8 @@ def profiles_figure(summary: Summary) -> Figure:
         color, _, dashes = _look(index)
         axes.step([*taus, end], [*shares, shares[-1]], where="post", color=color, linestyle=dashes, linewidth=1.6)
     axes.set(xscale="log", xlim=(1, end), ylim=(-0.02, 1.02))
+    axes.xaxis.set_major_formatter(LogFormatter())  # ratios as plain numbers
+    axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
     axes.set_xlabel(f"τ: time to an error of {summary['target']:.0e}, relative to the fastest")
     axes.set_ylabel("share of tasks solved within τ")
     axes.grid(True)
@@ -148,15 +152,24 @@ def _curve_panel(
         nothing(axes, "no error known")
         return
     for group in groups:
-        color, _, dashes = _look(methods.index(group["method"]))
+        color, marker, dashes = _look(methods.index(group["method"]))
         curve = group["curves"][over]
         moments, median, low, high = (positive(_column(curve, key)) for key in ("moments", "median", "low", "high"))
-        top = np.where(np.isfinite(low) & ~np.isfinite(high), limits[1] * 10, high)  # a seed without an error
+        top = np.where(_without_error(high) & np.isfinite(low), limits[1] * 10, high)
         axes.fill_between(moments, low, top, step="post", color=color, alpha=0.18, linewidth=0)
         axes.step(moments, median, where="post", color=color, linestyle=dashes)
+        axes.plot(moments[-1:], median[-1:], marker=marker, color=color, markersize=3.5)
     axes.set(xscale="log", yscale="log")
     axes.set_ylim(limits[0] / 2, limits[1] * 2)
     axes.grid(True)
+
+
+def _without_error(high: Array) -> NDArray[np.bool_]:
+    """Return where a seed has no error, other than before the first one of each seed."""
+    missing = ~np.isfinite(high)
+    if missing.all():
+        return missing
+    return missing & (np.arange(len(high)) > np.argmin(missing))
 
 
 def _legend(figure: Figure, methods: Sequence[str]) -> None:
