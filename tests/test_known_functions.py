@@ -166,3 +166,34 @@ def test_what_no_series_resolves_is_said():
 def test_a_separable_function_has_one_term():
     series = _series(lambda x, y: np.sin(np.pi * x) * np.exp(y), PERIODIC, OPEN)
     assert [factor.coefficients.shape[1] for factor in series.factors] == [1, 1]
+
+
+@pytest.mark.parametrize("basis", [PERIODIC, OPEN], ids=["fourier", "chebyshev"])
+def test_a_series_goes_on_analytically_to_complex_points(basis):
+    """Against the closed form off the real axis; torch's values on it; and slopes by the complex step."""
+    series = _series(lambda x: np.exp(np.sin(np.pi * x)), basis)
+    places = np.random.default_rng(0).uniform(basis.lower, basis.lower + basis.length, 64)
+    modes = len(series.factors[0].coefficients)
+    size = np.exp(1.0)
+    off = places + 0.02j
+    growth = math.exp(2 * 0.02 * 2 * math.pi * modes / basis.length)  # of the highest mode, off the axis
+    assert np.abs(series([off], (0,)) - np.exp(np.sin(np.pi * off))).max() <= 64 * EPS * modes * size * growth
+    for order in (0, 1, 2):
+        bound = 8 * EPS * size * modes * _derivative_bound(basis, modes, order)
+        real = series([torch.as_tensor(places)], (order,)).numpy()
+        found = series([places.astype(complex)], (order,))
+        assert np.abs(found - real).max() <= bound
+        assert np.abs(found.imag).max() <= bound
+        stepped = series([places + 1e-30j], (order,)).imag / 1e-30
+        steeper = 8 * EPS * size * modes * _derivative_bound(basis, modes, order + 1)
+        assert np.abs(stepped - series([places.astype(complex)], (order + 1,)).real).max() <= steeper
+
+
+def test_a_sum_of_products_goes_on_analytically_in_each_coordinate():
+    series = _series(lambda x, y: np.exp(np.sin(np.pi * x) * y), PERIODIC, OPEN)
+    x, y = np.array([0.1, -0.7]), np.array([0.4, 1.3])
+    for step, orders in (((1e-30j, 0), (1, 0)), ((0, 1e-30j), (0, 1))):
+        stepped = series([x + step[0], y + step[1]], (0, 0)).imag / 1e-30
+        modes = max(len(factor.coefficients) for factor in series.factors)
+        bound = 8 * EPS * np.exp(2) * modes * max(_derivative_bound(b, modes, 1) for b in (PERIODIC, OPEN))
+        assert np.abs(stepped - series([torch.as_tensor(x), torch.as_tensor(y)], orders).numpy()).max() <= bound

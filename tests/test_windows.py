@@ -15,6 +15,7 @@ import sympy
 import torch
 
 from pinnsolve.audit import audit
+from pinnsolve.audit.complex_step import Oracle
 from pinnsolve.audit.sample import audit_samples
 from pinnsolve.cli import run
 from pinnsolve.derivatives import autograd, taylor
@@ -27,7 +28,7 @@ from pinnsolve.networks.resolution import separable_sums
 from pinnsolve.networks.spectral import Basis
 from pinnsolve.problems import Partial
 from pinnsolve.problems.formulas import Formula, numpy_functions
-from pinnsolve.problems.known_functions import known_function
+from pinnsolve.problems.known_functions import KnownFunction, known_function
 from pinnsolve.problems.windows import problem_in_window, time_edges, time_order
 from pinnsolve.solving import finish, prepare, resolve_settings, solve
 from pinnsolve.solving.differentiation import WindowedJets
@@ -354,6 +355,25 @@ def test_the_audit_keeps_to_the_window_of_each_part(problem_from):
     slope = next(row for row in report.summary if row.term == "u_t" and row.scheme == "central2")
     assert slope.fd_vs_ad < 1e-8
     assert slope.observed_order == pytest.approx(2.0, abs=0.05)
+
+
+@pytest.mark.parametrize("text", [HEAT, ADVECTION, WAVE])
+def test_the_complex_step_goes_through_the_end_states_of_a_march(problem_from, text):
+    """Every window but the first is lifted by series; the oracle evaluates them in NumPy."""
+    session = _marched(problem_from, text)
+    samples = audit_samples(session.problem, session.ansatz, 64, 0, torch.device("cpu"))
+    assert len(samples) > 1
+    for part, sample in samples:
+        oracle = Oracle.of(part, sample.units)
+        known = {known.func.profile for form in part.forms for known in form.lift.atoms(KnownFunction)}
+        modes = max((len(factor.coefficients) for profile in known for factor in profile.factors), default=4)
+        jet = taylor(part, sample.points, session.problem.partials)
+        for partial in (partial for partial in session.problem.partials if partial.order):
+            found, _ = oracle.derivative(sample.points.numpy(), partial)
+            size = float(jet[partial].square().mean().sqrt())
+            # a derivative of a Chebyshev series is up to (modes)² times as large as the series, and so is rounding
+            bound = 64 * EPS * modes ** (2 * partial.order) * size
+            assert np.abs(found - jet[partial].detach().numpy()).max() <= bound, (partial, modes)
 
 
 def test_no_stencil_of_training_crosses_a_joint(problem_from):

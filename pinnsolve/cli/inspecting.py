@@ -51,6 +51,7 @@ def audit_command(run: str, outputs: Path, json: bool, fail_on: str) -> None:
         say(json_text.dumps(metrics, indent=1))
     else:
         _show_audit(result)
+        _show_discretisation(folder.metrics() if folder.has_metrics else {})
     stopped = refused(result.summary, gates)
     if stopped:
         raise RequirementError("--fail-on: " + "; ".join(stopped))
@@ -93,6 +94,15 @@ def _show_audit(result: DerivativeAudit) -> None:
         )
     for sentence in result.sentences:
         say(sentence)
+
+
+def _show_discretisation(metrics: dict[str, Any]) -> None:
+    from pinnsolve.report import discretisation_table
+
+    table = discretisation_table(metrics)
+    if table.rows:
+        say()
+        show_table(table.columns, table.rows)
 
 
 def _error_row(row: dict[str, Any]) -> tuple[object, ...]:

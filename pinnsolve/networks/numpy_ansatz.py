@@ -20,6 +20,7 @@ from torch import Tensor
 from pinnsolve.networks.activations import LEAK, SELU_ALPHA, SELU_SCALE, Activation
 from pinnsolve.networks.ansatz import Ansatz, InputFeatures
 from pinnsolve.networks.multilayer import MultilayerPerceptron
+from pinnsolve.networks.spectral import SeparableSum
 from pinnsolve.networks.wiring import wiring
 from pinnsolve.problems import Field
 from pinnsolve.problems.formulas import Formula, numpy_functions
@@ -76,8 +77,9 @@ class NumpyAnsatz:
         self._trunks = [_Trunk(trunk) for trunk in ansatz.network]
         self._fields, self._scales = ansatz.fields, ansatz.scales
         forms = [part for form in ansatz.forms for part in (form.lift, form.distance)]
-        if any(part.has(KnownFunction) for part in forms):
-            raise NotImplementedError("a condition's data are known by their numbers, for real points alone")
+        for known in sorted(set().union(*(part.atoms(KnownFunction) for part in forms)), key=str):
+            if not isinstance(known.func.profile, SeparableSum):
+                raise NotImplementedError(f"{known} is known by its numbers, for real points alone")
         self._symbols = ansatz.symbols
         slopes = [sympy.diff(part, symbol) for symbol in self._symbols for part in forms]
         self._formula = Formula([*forms, *slopes], self._symbols)

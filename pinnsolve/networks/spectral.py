@@ -78,6 +78,20 @@ class Basis:
         unit = ((x - self.lower) * (2 / self.length) - 1).clamp(-1, 1)
         return torch.complex(unit, ((1 - unit) * (1 + unit)).sqrt())
 
+    def continued(self, coefficients: Complexes, x: Complexes) -> Complexes:
+        r"""Return the series (..., R) at complex x (...), in NumPy: analytic, and the same as Re Σ c_k z^k at real x.
+
+        Fourier:    ½ Σ (c_k e^(ikφ) + c̄_k e^(-ikφ))
+        Chebyshev:  Σ c_k T_k(ξ) by Clenshaw's recurrence
+        """
+        if not self.periodic:
+            unit = (x - self.lower) * (2 / self.length) - 1
+            values: Complexes = np.moveaxis(np.asarray(chebyshev.chebval(unit, coefficients.real)), 0, -1)
+            return values
+        phases = 1j * (x - self.lower)[..., None] * (2 * math.pi / self.length) * np.arange(len(coefficients))
+        waves: Complexes = 0.5 * (np.exp(phases) @ coefficients + np.exp(-phases) @ coefficients.conj())
+        return waves
+
 
 @dataclass(frozen=True, eq=False)
 class Expansion:
@@ -103,6 +117,10 @@ class Expansion:
             return [value.t() for value in self.values(z[0], order, order + highest)]
 
         return columns.compose(rows)
+
+    def continued(self, x: Complexes, order: int) -> Complexes:
+        """Return the derivatives of this order, (..., R), at complex x (...), in NumPy."""
+        return self.basis.continued(self._differentiated(order), x)
 
     def values(self, x: Tensor, lowest: int, highest: int) -> list[Tensor]:
         """Return the derivatives of orders lowest ... highest, (..., R) each, without a graph back to x (...)."""
@@ -159,8 +177,11 @@ class SeparableSum:
     def __call__(self, arguments: Sequence[Any], orders: tuple[int, ...]) -> Any:
         """Return ∂^orders s at the arguments; floats may stand beside arrays, tensors or Taylor series.
 
-        NumPy arrays are taken as real, tensors in their own precision.
+        Complex NumPy arrays take the analytic continuation; other ones are taken as real, tensors in their precision.
         """
+        if any(np.iscomplexobj(argument) for argument in arguments):
+            places = zip(self.factors, np.broadcast_arrays(*arguments), orders, strict=True)
+            return reduce(lambda a, b: a * b, (factor.continued(x, order) for factor, x, order in places)).sum(-1)
         model = next((a for a in arguments if isinstance(a, Tensor) or hasattr(a, "compose")), None)
         if model is None:
             tensors = [torch.as_tensor(argument, dtype=torch.float64) for argument in arguments]

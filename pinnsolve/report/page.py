@@ -67,7 +67,7 @@ def _content(folder: RunFolder, metrics: Mapping[str, Any]) -> dict[str, Any]:
         "equations": [_equation(name, text) for name, text in (metrics.get("equations") or {}).items()],
         "conditions": _conditions(problem),
         "tables": _filled([tables.accuracy_table(metrics), tables.residual_table(metrics)]),
-        "audit": _filled([tables.audit_summary_table(metrics)]),
+        "audit": _filled([tables.audit_summary_table(metrics), tables.discretisation_table(metrics)]),
         "verdicts": _verdicts(metrics),
         "details": _filled([tables.audit_table(metrics), *_record_tables(folder, metrics)]),
         "command": metrics.get("command") or "",
