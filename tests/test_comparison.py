@@ -43,6 +43,7 @@ from pinnsolve.comparison.curves import ErrorCurve, band, error_curve
 from pinnsolve.comparison.statistics import average_ranks
 from pinnsolve.comparison.summary import Outcome, audit_columns, summarize
 from pinnsolve.errors import InputError, ResourceError, SettingsError
+from pinnsolve.report import build_comparison_report, comparison_tables
 from pinnsolve.runs import ComparisonFolder
 
 DECAY = """title = "Decay"
@@ -403,6 +404,15 @@ def test_with_one_problem_seeds_are_the_blocks(problems):
     assert (ranks["over"], ranks["blocks"]) == ("seeds", 2)
 
 
+def test_a_comparison_stopped_before_its_first_run_has_a_summary_and_a_page(problems, tmp_path):
+    batch, folder = batch_of(Grid(("decay",), {}, {"seed": [0, 1]}), problems, tmp_path)
+    summary = batch.write_summary()
+    assert (summary["runs"], summary["ranks"], summary["profiles"]) == ([], None, None)
+    assert summary["open"] == ["decay: default, seed 0", "decay: default, seed 1"]
+    assert build_comparison_report(folder).is_file()
+    assert comparison_tables(summary) == []
+
+
 def test_runs_without_a_reference_have_no_error_and_no_rank(problems):
     members = outcomes(problems, {"elu": [None], "tanh": [None]})
     unknown = {"status": "finished", "fields": {"u": {"relative_l2": None}}, "seconds": 1.0, "reason": ""}
@@ -693,7 +703,7 @@ def test_ctrl_c_stops_a_comparison_with_its_runs_and_without_a_traceback(problem
     processes = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes of the group
     _, told = process.communicate(timeout=120)
-    assert process.returncode == 130
+    assert process.returncode == 130, told
     assert "stopped; 0 of 3 runs are kept" in told
     assert "Traceback" not in told
     assert psutil.wait_procs(processes, timeout=60)[1] == []

@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 import pinnsolve
+from pinnsolve.cli.inspecting import _show_discretisation
 from pinnsolve.derivatives.coupled import coupled_differences
 from pinnsolve.derivatives.finite_differences import finite_differences
 from pinnsolve.evaluation import compare_residuals
 from pinnsolve.problems import load_problem
+from pinnsolve.report import discretisation_table
 
 SLOPE = 'title = "t"\n[coordinates]\nx = [0, 1]\n[equations]\nslope = "u_x = 1"\n'
 STEP = 2.0**-5
@@ -107,6 +109,17 @@ def test_training_with_a_finer_step_leaves_the_truncation_error(solved):
     assert solution.fields["u"].relative_l2 == pytest.approx((math.pi * 0.05) ** 2 / 12, rel=0.1)
     assert record["decoupled"] == []
     assert any("truncation error is what remains" in sentence for sentence in solution.sentences)
+    ((name, *_, finding),) = discretisation_table(solution.metrics()).rows
+    assert (name, finding) == ("poisson", "truncation error of the differences")
+
+
+def test_the_audit_command_shows_what_the_differences_of_training_left(solved, capsys):
+    _show_discretisation(solved(0.1).metrics())
+    shown = capsys.readouterr().out
+    assert "rms by the differences of training" in shown
+    assert "odd-even decoupling" in shown
+    _show_discretisation({})
+    assert capsys.readouterr().out == ""
 
 
 def test_a_solve_by_taylor_mode_has_nothing_to_compare():

@@ -17,7 +17,15 @@ import pytest
 from matplotlib.image import imread
 
 from pinnsolve.errors import ResourceError, RunFolderError
-from pinnsolve.report import accuracy_table, audit_summary_table, audit_table, build_report, plain, settings_table
+from pinnsolve.report import (
+    accuracy_table,
+    audit_summary_table,
+    audit_table,
+    build_report,
+    discretisation_table,
+    plain,
+    settings_table,
+)
 from pinnsolve.report.derivative_figure import v_curves_figure
 from pinnsolve.report.history_figure import history_figure
 from pinnsolve.report.mathml import equation_mathml
@@ -591,3 +599,20 @@ def test_equations_become_mathml():
     assert "<mfrac><mi>a</mi><mrow><mi>b</mi>" in str(equation_mathml("a/(b + c)"))
     assert "<msqrt><mi>x</mi></msqrt>" in str(equation_mathml("sqrt(x)"))
     assert equation_mathml("<script>") is None
+
+
+def test_the_table_of_what_differences_do_not_see_names_each_finding():
+    record = {
+        "differenced": {"a": {"rms": 1e-3, "max": 1.0}, "b": {"rms": 1e-3, "max": 1.0}, "c": {"rms": 1e-3, "max": 1.0}},
+        "differentiated": {"a": {"rms": 2e-3, "max": 1.0}, "b": {"rms": 0.5, "max": 1.0}, "c": {"rms": 0.4, "max": 1}},
+        "roughness": {"a": 0.01, "b": 0.59, "c": 0.006},
+        "hidden": {"b": 500.0, "c": 400.0},
+        "decoupled": ["b"],
+    }
+    assert discretisation_table({"discretisation": record}).rows == (
+        ("a", "1.00e-3", "2.00e-3", "1.0e-2", "adequate"),
+        ("b", "1.00e-3", "0.500", "0.59", "odd-even decoupling: it oscillates on the scale of the step"),
+        ("c", "1.00e-3", "0.400", "6.0e-3", "truncation error of the differences"),
+    )
+    assert discretisation_table({"discretisation": None}).rows == ()
+    assert discretisation_table({}).rows == ()

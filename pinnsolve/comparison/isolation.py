@@ -86,8 +86,12 @@ def serve(calls: int, answers: int) -> None:
                 function, arguments = pickle.load(incoming)
             except EOFError:
                 return
-            pickle.dump(_forked(calls, function, arguments), outgoing)
-            outgoing.flush()
+            answer = _forked(calls, function, arguments)
+            try:
+                pickle.dump(answer, outgoing)
+                outgoing.flush()
+            except BrokenPipeError:  # the caller died meanwhile
+                os._exit(0)
 
 
 def _forked(calls: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[bool, Any]:

@@ -153,6 +153,8 @@ def _ranks(groups: Mapping[tuple[str, str], Sequence[Outcome]]) -> dict[str, Any
     """Return mean ranks over problems, or over the seeds of the only problem; None where there is nothing to rank."""
     problems = list(dict.fromkeys(problem for problem, _ in groups))
     methods = list(dict.fromkeys(method for _, method in groups))
+    if len(methods) < 2:
+        return None
     if len(problems) > 1:
         unit = "problems"
         rows = [[_median([m.error for m in groups.get((p, method), [])]) for method in methods] for p in problems]
@@ -162,7 +164,7 @@ def _ranks(groups: Mapping[tuple[str, str], Sequence[Outcome]]) -> dict[str, Any
         shared = sorted(set.intersection(*(set(errors) for errors in by_seed)))
         rows = [[errors[seed] for errors in by_seed] for seed in shared]
     scores = np.array([row for row in rows if not all(map(math.isnan, row))], dtype=np.float64)
-    if len(methods) < 2 or not len(scores):
+    if not len(scores):
         return None
     test = friedman(scores)
     return {

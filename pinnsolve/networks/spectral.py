@@ -81,16 +81,16 @@ class Basis:
     def continued(self, coefficients: Complexes, x: Complexes) -> Complexes:
         r"""Return the series (..., R) at complex x (...), in NumPy: analytic, and the same as Re Σ c_k z^k at real x.
 
-        Fourier:    ½ Σ (c_k e^(ikφ) + c̄_k e^(-ikφ))
+        Fourier:    Σ Re c_k cos kφ - Im c_k sin kφ, which keeps imaginary parts of φ far below rounding
         Chebyshev:  Σ c_k T_k(ξ) by Clenshaw's recurrence
         """
-        if not self.periodic:
-            unit = (x - self.lower) * (2 / self.length) - 1
-            values: Complexes = np.moveaxis(np.asarray(chebyshev.chebval(unit, coefficients.real)), 0, -1)
-            return values
-        phases = 1j * (x - self.lower)[..., None] * (2 * math.pi / self.length) * np.arange(len(coefficients))
-        waves: Complexes = 0.5 * (np.exp(phases) @ coefficients + np.exp(-phases) @ coefficients.conj())
-        return waves
+        if self.periodic:
+            phases = (x - self.lower)[..., None] * (2 * math.pi / self.length) * np.arange(len(coefficients))
+            waves: Complexes = np.cos(phases) @ coefficients.real - np.sin(phases) @ coefficients.imag
+            return waves
+        unit = (x - self.lower) * (2 / self.length) - 1
+        values: Complexes = np.moveaxis(np.asarray(chebyshev.chebval(unit, coefficients.real)), 0, -1)
+        return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +179,7 @@ class SeparableSum:
 
         Complex NumPy arrays take the analytic continuation; other ones are taken as real, tensors in their precision.
         """
-        if any(np.iscomplexobj(argument) for argument in arguments):
+        if any(isinstance(argument, np.ndarray) and np.iscomplexobj(argument) for argument in arguments):
             places = zip(self.factors, np.broadcast_arrays(*arguments), orders, strict=True)
             return reduce(lambda a, b: a * b, (factor.continued(x, order) for factor, x, order in places)).sum(-1)
         model = next((a for a in arguments if isinstance(a, Tensor) or hasattr(a, "compose")), None)
