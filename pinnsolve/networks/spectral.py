@@ -86,10 +86,11 @@ class Basis:
         """
         if self.periodic:
             phases = (x - self.lower)[..., None] * (2 * math.pi / self.length) * np.arange(len(coefficients))
-            waves: Complexes = np.cos(phases) @ coefficients.real - np.sin(phases) @ coefficients.imag
-            return waves
+            waves = np.cos(phases) @ coefficients.real - np.sin(phases) @ coefficients.imag
+            return np.asarray(waves, np.complex128)
         unit = (x - self.lower) * (2 / self.length) - 1
-        values: Complexes = np.moveaxis(np.asarray(chebyshev.chebval(unit, coefficients.real)), 0, -1)
+        columns: Any = chebyshev.chebval(unit, coefficients.real)  # (R, ...)
+        values: Complexes = np.moveaxis(columns, 0, -1)
         return values
 
 
