@@ -214,6 +214,8 @@ def test_scales_follow_the_length_of_the_window():
     assert control.next_length(*_window(1e-14, easy=True, length=Fraction(1, 16))) == Fraction(
         1, 8
     )  # as long as before
+    control.longest_width = 800
+    assert control.next_length(*_window(1e-14, easy=True, length=Fraction(1, 16))) == Fraction(1, 16)  # 400 are too few
     assert control.next_length(*_window(1.0, elapsed=91.0)) == 1
     assert control.accepted == 1e-14
 

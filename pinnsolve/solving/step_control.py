@@ -45,6 +45,7 @@ class StepControl:
         before: that of the longer window which the present one is a half of; infinity if there is none.
         idle: halvings in a row without gain.
         longest: the longest window that was finished, as a share of the time.
+        longest_width: the features that it took.
         wait: windows to finish before a longer one is tried.
         penalty: windows to wait after the next halving; it doubles each time that a longer window was tried in vain.
     """
@@ -58,6 +59,7 @@ class StepControl:
     before: float = float("inf")
     idle: int = 0
     longest: Fraction = Fraction(0)
+    longest_width: int = 0
     wait: int = 0
     penalty: int = 1
 
@@ -119,10 +121,14 @@ class StepControl:
             self.wait, self.penalty = self.penalty, min(2 * self.penalty, MOST_WAITING if self.space else 1)
         elif stage.is_easy:
             self.wait -= 1
-        grows = self.wait <= 0 and stage.is_easy and (left <= self._easy or length < self.longest)
+        width = 0 if stage.found is None else stage.found.width
+        regains = length < self.longest and width >= self.longest_width
+        grows = self.wait <= 0 and stage.is_easy and (left <= self._easy or regains)
         factor = 2 if grows else 1
         self.choice, self.accepted, self.took = self._stretched(window, Fraction(factor)), left, stage.took
-        self.longest, self.before, self.idle = max(self.longest, length), float("inf"), 0
+        if length > self.longest:
+            self.longest, self.longest_width = length, width
+        self.before, self.idle = float("inf"), 0
         return factor * length
 
     def state(self) -> dict[str, Any]:
@@ -135,7 +141,8 @@ class StepControl:
         self.choice = None if choice is None else FeatureChoice(**{**choice, "scales": tuple(choice["scales"])})
         self.accepted, self.took = values["accepted"], values["took"]
         self.before, self.idle = values["before"], values["idle"]
-        self.longest, self.wait, self.penalty = Fraction(values["longest"]), values["wait"], values["penalty"]
+        self.longest, self.longest_width = Fraction(values["longest"]), values["longest_width"]
+        self.wait, self.penalty = values["wait"], values["penalty"]
 
     @property
     def _easy(self) -> float:
