@@ -206,7 +206,7 @@ def test_sizes_of_fields_come_from_their_data(problem_from):
 
 
 def test_check_without_a_name_checks_the_whole_folder(tmp_path, capsys):
-    from pinnsolve.cli.browsing import check_command
+    from pinnsolve.cli.checking import check_command
 
     (tmp_path / "good.toml").write_text(HEAT)
     (tmp_path / "misspelt.toml").write_text(HEAT.replace("k*u_xx", "kk*u_xx"))

@@ -86,13 +86,16 @@ def check(
     allow_rough: Annotated[
         bool, typer.Option("--allow-rough", help="Warn of an activation that is not smooth enough, no more.")
     ] = False,
+    references: Annotated[
+        bool, typer.Option("--references", help="Compute references that are not in the cache, and tell their errors.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Check problem files: well-posedness, reference against equations, smoothness of the activation."""
-    from pinnsolve.cli.browsing import check_command
+    """Check problem files: well-posedness, the reference and its error, smoothness of the activation."""
+    from pinnsolve.cli.checking import check_command
 
     options = {"activation": activation, "formulation": formulation, "allow_rough": allow_rough or None}
-    check_command(names or [], problems, options, json)
+    check_command(names or [], problems, options, json, references=references)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`list`, `show`, `check`: problems looked at without solving them."""
+"""`list`, `show`, `new`: problems looked at without solving them, and begun."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinnsolve.cli.terminal import say, show_table
-from pinnsolve.errors import InputError, ProblemError, RequirementError, ResourceError, SettingsError
+from pinnsolve.errors import InputError, ProblemError, ResourceError
 from pinnsolve.problems import load_problem, problem_files, read_outline
 
 if TYPE_CHECKING:
@@ -116,79 +116,3 @@ def _show_section(title: str, lines: Sequence[str]) -> None:
         say(f"{title}:")
         for line in lines:
             say(f"  {line}")
-
-
-def check_command(names: Sequence[str], folder: Path | None, options: dict[str, Any], json: bool) -> None:
-    """Check problems, with the settings that these options name; exit 6 if one has an error."""
-    if names:
-        problems = [load_problem(name, folder) for name in names]
-        results = {problem.name: _findings(problem, options) for problem in problems}
-    else:
-        results = {path.stem: _file_findings(path, options) for path in problem_files(folder)}
-    if json:
-        say(
-            json_text.dumps({name: [asdict(finding) for finding in found] for name, found in results.items()}, indent=1)
-        )
-    else:
-        _print_findings(results)
-    failed = [name for name, found in results.items() if any(finding.level == "error" for finding in found)]
-    if failed:
-        raise RequirementError(f"check failed for {', '.join(failed)}")
-
-
-def _file_findings(path: Path, options: dict[str, Any]) -> list[Any]:
-    """Return what is found in one file of a folder; one that cannot be read is a finding too."""
-    from pinnsolve.problems.finding import Finding
-
-    try:
-        return _findings(load_problem(path), options)
-    except ProblemError as error:
-        return [Finding("error", error.key or "file", str(error), error.remedy or "correct the file")]
-    except SettingsError as error:
-        return [Finding("error", "solve", str(error), "correct the file")]
-
-
-def _findings(problem: Problem, options: dict[str, Any]) -> list[Any]:
-    from pinnsolve.networks import activation, derive_constraints
-    from pinnsolve.networks.smoothness import smoothness_note
-    from pinnsolve.problems.formulation import formulated
-    from pinnsolve.problems.lint import Finding, lint
-    from pinnsolve.solving.settings import named_options, problem_settings
-
-    found = [*lint(problem), *_table_findings(problem)]
-    settings = problem_settings(problem, named_options(options))
-    posed = formulated(problem, settings.formulation)
-    phi = activation(settings.network.trained_activation, settings.network.alpha)
-    try:
-        note = smoothness_note(posed, phi, allow_rough=settings.allow_rough)
-        if note:
-            found.append(Finding("warning", "network.activation", note, "use another activation or formulation"))
-    except SettingsError as error:
-        found.append(Finding("error", "network.activation", str(error), "use another activation or formulation"))
-    for note in derive_constraints(posed, settings.constraints).notes:
-        found.append(Finding("warning", "conditions", note, "nothing, if this is what the problem says"))
-    return found
-
-
-def _table_findings(problem: Problem) -> list[Any]:
-    """Return what is wrong with the file of values that is the reference."""
-    from pinnsolve.problems.finding import Finding
-    from pinnsolve.references import tabulated
-
-    if tabulated.applies(problem):
-        try:
-            tabulated.solve(problem)
-        except ProblemError as error:
-            return [Finding("error", error.key, error.message, "correct the file of values")]
-    return []
-
-
-def _print_findings(results: dict[str, list[Any]]) -> None:
-    for name, found in results.items():
-        errors = sum(finding.level == "error" for finding in found)
-        say(
-            f"{name}: {'FAILED' if errors else 'ok'}"
-            + (f", {len(found) - errors} warning{'s'[: len(found) - errors - 1]}" if len(found) > errors else "")
-        )
-        for finding in found:
-            say(f"  {finding.level}: {finding.key}: {finding.message}\n    -> {finding.remedy}")

@@ -22,7 +22,7 @@ _NAMES = {
     "chebyshev": "A solver with Chebyshev elements in space and Radau steps in time",
     "fourier": "A Fourier solver (ETDRK4)",
     "collocation": "Chebyshev collocation",
-    "lines": "A spectral method of lines",
+    "finite elements": "A finite-element solver (quartic, graded mesh)",
 }
 
 
@@ -61,7 +61,7 @@ def classical_cost(
     """Return what the first classical solver that applies takes to an error, resolution by resolution.
 
     Args:
-        problem: on a box of few enough coordinates; others have no such solver.
+        problem: of a form that one of `COMPUTED` solves, whatever its reference is.
         reference: what errors are measured against.
         error: the largest relative L2 error of the network's fields.
         budget: seconds for all resolutions together.

@@ -38,7 +38,9 @@ STAGES = 7
 DEGREE = 16
 _MOST_ELEMENTS = 400
 _DEEPEST = 2.0**-20  # the narrowest element, as a part of the interval
-_SHORTEST = 1e-18  # step, of the time: a kink diffuses across the closest nodes of that element, 1e-8 apart, within 1e-16
+_SHORTEST = (
+    1e-18  # step, of the time: a kink diffuses across the closest nodes of that element, 1e-8 apart, within 1e-16
+)
 _ACCURACIES = (1e-6, 1e-8, 1e-10, 1e-12)
 _COARSE = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 

@@ -60,16 +60,31 @@ def find_reference(problem: Problem) -> ReferenceSolution | None:
     Raises:
         ProblemError: the problem names a file that cannot be used.
     """
+    known = known_reference(problem)
+    return known if known is not None or problem.reference.solver == "none" else _computed(problem)
+
+
+def known_reference(problem: Problem) -> ReferenceSolution | None:
+    """Return the reference that takes no computing: from the file, the exact solution, or the cache; else None.
+
+    Raises:
+        ProblemError: the problem names a file that cannot be used.
+    """
     for given in GIVEN:
         if given.applies(problem):
             return given.solve(problem)
-    return None if problem.reference.solver == "none" else cache.load(problem) or _computed(problem)
+    return None if problem.reference.solver == "none" else cache.load(problem)
+
+
+def applicable(problem: Problem) -> list[ReferenceSolver]:
+    """Return the solvers that can compute a problem's reference, in the order in which they are tried."""
+    found = [solver for solver in COMPUTED if solver.applies(problem)]
+    return [solver for solver in found if not solver.last_resort] or found
 
 
 def _computed(problem: Problem) -> ReferenceSolution | None:
     best: ReferenceSolution | None = None
-    applicable = [solver for solver in COMPUTED if solver.applies(problem)]
-    candidates = [solver for solver in applicable if not solver.last_resort] or applicable
+    candidates = applicable(problem)
     for solver in candidates:
         found = solver.solve(problem, budget=SECONDS if solver is candidates[-1] else _SECONDS_OF_A_TRY)
         if best is None or not largest(found.errors) >= largest(best.errors):
