@@ -13,9 +13,11 @@ from pinnsolve.problems.loading import parse_problem
 from pinnsolve.problems.problem import Reference
 from pinnsolve.references import cache, chebyshev, exact_derivatives, find_reference, fourier, ode, search
 from pinnsolve.references.elements import Mesh, derivative_matrix, lobatto_nodes
+from pinnsolve.references.etdrk4 import SpectralSystem, etdrk4
 from pinnsolve.references.evolution import evolution_of
 from pinnsolve.references.radau import radau
 from pinnsolve.references.reference import ReferenceSolution, check_points, relative_differences
+from pinnsolve.references.semilinear import semilinear
 
 LIBRARY = Path(__file__).parents[1] / "problems"
 ROUNDOFF = 1e-13  # of a solution after some hundred steps, and of the closed forms themselves
@@ -257,7 +259,7 @@ SMOOTH_BURGERS = ("u_t + u*u_x = 0.01*u_xx", "u = -sin(pi*x)")
 )
 def test_fourier_and_elements_agree(equation, start, modes, windows, agreement):
     problem = problem_of([equation], [("t = 0", start)], "x = [-1, 1]\nt = [0, 1]", 'periodic = ["x"]')
-    spectral = fourier.march(fourier.semilinear(evolution_of(problem)), modes, windows, math.inf)
+    spectral = fourier.march(semilinear(evolution_of(problem)), modes, windows, math.inf)
     elements = find_reference(problem)
     assert elements.solver == "chebyshev"
     points = points_of(problem)
@@ -268,7 +270,7 @@ def test_allen_cahn_agrees_with_fourier_series_started_from_exact_coefficients()
     problem = library("allen_cahn")
     elements = find_reference(problem)
     assert elements.errors["u"] < 1e-9
-    spectral = fourier.march(fourier.semilinear(evolution_of(problem)), 768, 32, math.inf)
+    spectral = fourier.march(semilinear(evolution_of(problem)), 768, 32, math.inf)
     points = points_of(problem)
     points = points[points[:, 1] > 0.05]  # modes above 768 have decayed by exp(-1e-4 (768π)² 0.05) = 2e-13
     assert relative_differences(elements(points), spectral(points))["u"] < 1e-7  # of ETDRK4 with 1024 steps
@@ -277,7 +279,7 @@ def test_allen_cahn_agrees_with_fourier_series_started_from_exact_coefficients()
 def test_initial_fourier_coefficients_of_a_kink_are_exact():
     problem = library("allen_cahn")
     modes = 300
-    found = fourier._Spectral(fourier.semilinear(evolution_of(problem)), modes).initial()[0]
+    found = SpectralSystem(semilinear(evolution_of(problem)), modes).initial()[0]
     n = np.arange(modes)
     moment = {m: 4.0 * (-1) ** m / (m * np.pi) ** 2 if m else 2 / 3 for m in range(-1, modes + 1)}
     expected = np.array([(moment[k - 1] + moment[k + 1]) / 4 for k in n]) * (-1.0) ** n  # the series starts at x = -1
@@ -328,10 +330,10 @@ def test_etdrk4_has_order_four():
     problem = problem_of(
         ["u_t = 0.1*u_xx - 2*u*u_x"], [("t = 0", "u = sin(x)")], 'x = [0, "2*pi"]\nt = [0, 1]', 'periodic = ["x"]'
     )
-    spectral = fourier._Spectral(fourier.semilinear(evolution_of(problem)), 12)
+    spectral = SpectralSystem(semilinear(evolution_of(problem)), 12)
 
     def at_end(count):
-        step, state = fourier._etdrk4(spectral, 1.0 / count), spectral.initial()
+        step, state = etdrk4(spectral, 1.0 / count), spectral.initial()
         for i in range(count):
             state = step(i / count, state)
         return state

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from pinnsolve.problems import Problem
 from pinnsolve.problems.places import Place
 from pinnsolve.references.bases import BoxChart
-from pinnsolve.references.chebyshev import ElementsChart
-from pinnsolve.references.fourier import FourierChart
+from pinnsolve.references.elements_chart import ElementsChart
+from pinnsolve.references.fourier_chart import FourierChart
 from pinnsolve.references.ode import TimeChart
 from pinnsolve.references.reference import Chart, ReferenceSolution
 from pinnsolve.references.triangles import TriangleChart

@@ -14,94 +14,24 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
-from pinnsolve.problems import Partial, Problem
+from pinnsolve.problems import Problem
 from pinnsolve.problems.formulas import Formula, numpy_functions
-from pinnsolve.references.collocation import (
-    BoundaryRow,
-    CollocationSystem,
-    ContinuityRows,
-    EquationRows,
-    Expression,
-    Reading,
-    Rows,
-)
 from pinnsolve.references.elements import Mesh
+from pinnsolve.references.elements_chart import DEGREE, STAGES, ElementsChart, window_nodes
 from pinnsolve.references.evolution import Evolution, evolution_of
 from pinnsolve.references.radau import radau, radau_step
-from pinnsolve.references.reference import Points, ReferenceSolution, Values
+from pinnsolve.references.reference import ReferenceSolution
 from pinnsolve.references.refinement import Attempt, refined
-from pinnsolve.references.windows import interpolation_matrix, locate
+from pinnsolve.references.semidiscrete import discretised, space_orders
+from pinnsolve.references.windows import interpolation_matrix
 
 Array = NDArray[np.float64]
 
-STAGES = 7
-DEGREE = 16
 _MOST_ELEMENTS = 400
 _DEEPEST = 2.0**-20  # the narrowest element, as a part of the interval
-_SHORTEST = (
-    1e-18  # step, of the time: a kink diffuses across the closest nodes of that element, 1e-8 apart, within 1e-16
-)
+_SHORTEST = 1e-18  # step, of the time: a kink diffuses across the closest nodes there, 1e-8 apart, within 1e-16
 _ACCURACIES = (1e-6, 1e-8, 1e-10, 1e-12)
 _COARSE = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
-
-
-@dataclass(frozen=True)
-class ElementsChart:
-    """Fields on time windows, each with space elements of its own, polynomials in both.
-
-    Attributes:
-        times: ends of the windows, (W + 1,).
-        elements: the number of elements on each window, (W,).
-        edges: ends of the elements, all windows one after the other.
-        values: (stages + 1, fields, K, degree + 1) at the window's start and its Radau nodes, all windows
-            one after the other, flattened.
-        time_axis: the column of time.
-        fields: the fields' names.
-    """
-
-    times: Array
-    elements: NDArray[np.int64]
-    edges: Array
-    values: Array
-    time_axis: int
-    fields: tuple[str, ...]
-
-    def __call__(self, points: Points) -> Values:
-        """Return the fields (N,) at points (N, 2)."""
-        result = np.empty((len(points), len(self.fields)))
-        window, position = locate(self.times, points[:, self.time_axis])
-        order = np.argsort(window, kind="stable")
-        for chosen in np.split(order, np.flatnonzero(np.diff(window[order])) + 1):
-            if len(chosen):
-                result[chosen] = self._in_window(window[chosen[0]], position[chosen], points[chosen])
-        return dict(zip(self.fields, result.T, strict=True))
-
-    def _in_window(self, index: int, position: Array, points: Points) -> Array:
-        mesh, values = self._window(index)
-        in_time = interpolation_matrix(_window_nodes(STAGES), position)
-        element, in_space = mesh.interpolation(points[:, 1 - self.time_axis])
-        result = np.zeros((len(points), len(self.fields)))
-        for j, at_node in enumerate(values):  # one at a time: (N, degree + 1) at once
-            result += in_time[:, j, None] * np.einsum("fnp,np->nf", at_node[:, element], in_space)
-        return result
-
-    def _window(self, index: int) -> tuple[Mesh, Array]:
-        before, count = int(self.elements[:index].sum()), int(self.elements[index])
-        size = (STAGES + 1) * len(self.fields) * (DEGREE + 1)
-        flat = self.values[before * size : (before + count) * size]
-        mesh = Mesh(self.edges[before + index : before + index + count + 1], DEGREE)
-        return mesh, flat.reshape(STAGES + 1, len(self.fields), count, DEGREE + 1)
-
-    def arrays(self) -> dict[str, NDArray]:
-        """Return everything the chart consists of."""
-        return {
-            "times": self.times,
-            "elements": self.elements,
-            "edges": self.edges,
-            "values": self.values,
-            "time_axis": np.array(self.time_axis),
-            "fields": np.array(self.fields),
-        }
 
 
 def applies(problem: Problem) -> bool:
@@ -111,7 +41,7 @@ def applies(problem: Problem) -> bool:
     evolution = evolution_of(problem)
     if evolution is None:
         return False
-    needed = sum(_orders(evolution).values())
+    needed = sum(space_orders(evolution).values())
     periodic = problem.coordinates[evolution.space_axis].periodic
     return needed <= 2 * DEGREE and len(evolution.boundary) == (0 if periodic else needed)
 
@@ -178,7 +108,7 @@ class _Window:
     def extended(self, times: Array) -> Array:
         """Return the stage polynomial at times, (n, components, K, degree + 1)."""
         position = (times - self.start) / (self.end - self.start)
-        weights = interpolation_matrix(_window_nodes(len(self.values) - 1), position)
+        weights = interpolation_matrix(window_nodes(len(self.values) - 1), position)
         return np.tensordot(weights, self.values, axes=1)
 
     def split(self, marked: NDArray[np.bool_]) -> _Window:
@@ -239,7 +169,7 @@ def _start(evolution: Evolution, accuracy: float) -> tuple[Mesh, Array]:
     """Return a mesh that resolves the initial values, and the state on it."""
     coordinate = evolution.problem.coordinates[evolution.space_axis]
     # two accuracies shall differ in their mesh; high orders start coarse, rounding grows as width^-order
-    elements = max(1, round(-0.5 * np.log10(accuracy)) + (1 if max(_orders(evolution).values()) <= 2 else -2))
+    elements = max(1, round(-0.5 * np.log10(accuracy)) + (1 if max(space_orders(evolution).values()) <= 2 else -2))
     mesh = Mesh(np.linspace(coordinate.lower, coordinate.upper, elements + 1), DEGREE)
     formula = Formula(evolution.initial, [coordinate.symbol])
     while True:
@@ -263,7 +193,7 @@ def _has_projection(evolution: Evolution) -> bool:
     satisfy continuity too. Such a mode is governed by the equations themselves.
     """
     periodic = evolution.problem.coordinates[evolution.space_axis].periodic
-    return not periodic or all(order % 2 == 0 for order in _orders(evolution).values())
+    return not periodic or all(order % 2 == 0 for order in space_orders(evolution).values())
 
 
 def _scales(values: Array) -> Array:
@@ -275,7 +205,7 @@ def _scales(values: Array) -> Array:
 
 def _time_tail(values: Array, scale: Array) -> float:
     """Return the size of the stage polynomial's last Chebyshev coefficient, relative to the scale."""
-    nodes = _window_nodes(len(values) - 1)
+    nodes = window_nodes(len(values) - 1)
     row = np.linalg.inv(chebyshev.chebvander(2 * nodes - 1, len(nodes) - 1))[-1]
     tail = float(np.max(np.abs(np.tensordot(row, values, axes=1)) / scale))
     return tail if np.isfinite(tail) else np.inf
@@ -296,43 +226,3 @@ def _joinable(mesh: Mesh, values: Array, scale: Array, accuracy: float) -> NDArr
         return first
     tails = (mesh.tails(wholes) / scale[..., 0]).max(axis=(0, 1))
     return first[tails < 0.01 * accuracy]
-
-
-def _window_nodes(stages: int) -> Array:
-    """Return 0 and the Radau nodes on [0, 1]."""
-    return np.concatenate([[0.0], radau(stages).nodes])
-
-
-def _orders(evolution: Evolution) -> dict[str, int]:
-    """Return the highest space derivative of each field in the rates."""
-    return {
-        field: max((evolution.space_order(p) for p in evolution.reads if p.field == field), default=0)
-        for field in evolution.rates
-    }
-
-
-def discretised(evolution: Evolution, mesh: Mesh) -> CollocationSystem:
-    """Return the evolution on a mesh: rates at collocation points, continuity, boundary conditions."""
-    problem, orders = evolution.problem, _orders(evolution)
-    space, clock = problem.symbols[evolution.space_axis], problem.symbols[evolution.time_axis]
-    dynamic = []
-    static: list[Rows] = []
-    for index, component in enumerate(evolution.components):
-        last = index == evolution.last_component(component.field)
-        rate = evolution.rates[component.field] if last else evolution.symbol(evolution.components[index + 1])
-        read = [*evolution.reads, *evolution.components]
-        expression = Expression(rate, space, clock, _readings(evolution, read))
-        conditions = orders[component.field] if last else 0
-        dynamic.append((EquationRows(mesh, expression, conditions), index))
-        if last and conditions:
-            periodic = problem.coordinates[evolution.space_axis].periodic
-            static.append(ContinuityRows(mesh, index, conditions, periodic))
-    for condition, residual in zip(evolution.boundary, evolution.constraints, strict=True):
-        expression = Expression(residual.placed, space, clock, _readings(evolution, residual.partials))
-        static.append(BoundaryRow(mesh, expression, condition.face.side == "upper"))
-    return CollocationSystem(mesh, len(evolution.components), dynamic, static)
-
-
-def _readings(evolution: Evolution, partials: Sequence[Partial]) -> list[Reading]:
-    unique = sorted(set(partials))
-    return [Reading(evolution.symbol(p), evolution.component(p), evolution.space_order(p)) for p in unique]
