@@ -23,6 +23,7 @@ _NAMES = {
     "fourier": "A Fourier solver (ETDRK4)",
     "collocation": "Chebyshev collocation",
     "finite elements": "A finite-element solver (quartic, graded mesh)",
+    "evolving elements": "A finite-element solver in space (quartic) with Radau steps in time",
 }
 
 

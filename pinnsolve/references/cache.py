@@ -24,7 +24,9 @@ from pinnsolve.references.elements_chart import ElementsChart
 from pinnsolve.references.fourier_chart import FourierChart
 from pinnsolve.references.ode import TimeChart
 from pinnsolve.references.reference import Chart, ReferenceSolution
-from pinnsolve.references.triangles import TriangleChart
+from pinnsolve.references.triangles import EvolvingChart, TriangleChart
+
+KeptChart = TimeChart | FourierChart | ElementsChart | BoxChart | TriangleChart | EvolvingChart
 
 VERSION = 1  # of the solvers: raise it when what they compute changes
 _LEAST_SECONDS = 0.2
@@ -35,6 +37,7 @@ _CHARTS: Mapping[str, Callable[..., Chart]] = {
     "chebyshev": ElementsChart,
     "collocation": BoxChart,
     "finite elements": TriangleChart,
+    "evolving elements": EvolvingChart,
 }
 
 
@@ -67,7 +70,7 @@ def load(problem: Problem) -> ReferenceSolution | None:
 def save(problem: Problem, reference: ReferenceSolution) -> None:
     """Keep a reference that took time and came to an end; do nothing where that is not possible."""
     path, chart = cached_file(problem), reference.evaluate
-    if path is None or not isinstance(chart, TimeChart | FourierChart | ElementsChart | BoxChart | TriangleChart):
+    if path is None or not isinstance(chart, KeptChart):
         return
     if reference.seconds < _LEAST_SECONDS or not np.isfinite(list(reference.errors.values())).all():
         return

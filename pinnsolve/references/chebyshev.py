@@ -11,15 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
 from pinnsolve.problems import Problem
 from pinnsolve.problems.formulas import Formula, numpy_functions
 from pinnsolve.references.elements import Mesh
-from pinnsolve.references.elements_chart import DEGREE, STAGES, ElementsChart, window_nodes
+from pinnsolve.references.elements_chart import DEGREE, STAGES, ElementsChart
 from pinnsolve.references.evolution import Evolution, evolution_of
-from pinnsolve.references.radau import radau, radau_step
+from pinnsolve.references.radau import radau, radau_step, stage_nodes, stage_tail
 from pinnsolve.references.reference import ReferenceSolution
 from pinnsolve.references.refinement import Attempt, refined
 from pinnsolve.references.semidiscrete import discretised, space_orders
@@ -108,7 +107,7 @@ class _Window:
     def extended(self, times: Array) -> Array:
         """Return the stage polynomial at times, (n, components, K, degree + 1)."""
         position = (times - self.start) / (self.end - self.start)
-        weights = interpolation_matrix(window_nodes(len(self.values) - 1), position)
+        weights = interpolation_matrix(stage_nodes(len(self.values) - 1), position)
         return np.tensordot(weights, self.values, axes=1)
 
     def split(self, marked: NDArray[np.bool_]) -> _Window:
@@ -141,7 +140,7 @@ def _windows(evolution: Evolution, accuracy: float, deadline: float) -> Iterator
         solved = radau_step(method, system, now, state.ravel(), step, guess.reshape(STAGES, -1), small)
         values = np.concatenate([state[None], solved.stages.reshape(STAGES, *state.shape)])
         scale = np.maximum(scale, _scales(values)) if solved.converged else scale
-        decay = _time_tail(values, scale) / accuracy if solved.converged else np.inf
+        decay = stage_tail(values, scale) / accuracy if solved.converged else np.inf
         if decay > 1.0:
             step *= max(0.2, 0.8 * decay ** (-1 / STAGES)) if np.isfinite(decay) else 0.25
             last = None if not solved.converged else last
@@ -201,14 +200,6 @@ def _scales(values: Array) -> Array:
     sizes = np.abs(values).max(axis=(-1, -2), keepdims=True)
     sizes = sizes.max(axis=0) if sizes.ndim == 4 else sizes
     return np.maximum(sizes, 1e-3 * sizes.max() + 1e-30)
-
-
-def _time_tail(values: Array, scale: Array) -> float:
-    """Return the size of the stage polynomial's last Chebyshev coefficient, relative to the scale."""
-    nodes = window_nodes(len(values) - 1)
-    row = np.linalg.inv(chebyshev.chebvander(2 * nodes - 1, len(nodes) - 1))[-1]
-    tail = float(np.max(np.abs(np.tensordot(row, values, axes=1)) / scale))
-    return tail if np.isfinite(tail) else np.inf
 
 
 def _unresolved(mesh: Mesh, values: Array, scale: Array, accuracy: float, evolution: Evolution) -> NDArray[np.bool_]:

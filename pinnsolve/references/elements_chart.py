@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinnsolve.references.elements import Mesh
-from pinnsolve.references.radau import radau
+from pinnsolve.references.radau import stage_nodes
 from pinnsolve.references.reference import Points, Values
 from pinnsolve.references.windows import interpolation_matrix, locate
 
@@ -16,11 +16,6 @@ Array = NDArray[np.float64]
 
 STAGES = 7
 DEGREE = 16
-
-
-def window_nodes(stages: int) -> Array:
-    """Return 0 and the Radau nodes on [0, 1]."""
-    return np.concatenate([[0.0], radau(stages).nodes])
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,7 @@ class ElementsChart:
 
     def _in_window(self, index: int, position: Array, points: Points) -> Array:
         mesh, values = self._window(index)
-        in_time = interpolation_matrix(window_nodes(STAGES), position)
+        in_time = interpolation_matrix(stage_nodes(STAGES), position)
         element, in_space = mesh.interpolation(points[:, 1 - self.time_axis])
         result = np.zeros((len(points), len(self.fields)))
         for j, at_node in enumerate(values):  # one at a time: (N, degree + 1) at once

@@ -6,6 +6,7 @@ Boundary nodes are placed at equal distances along the sides, interior ones on a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay
 
-from pinnsolve.problems import Condition, Problem
+from pinnsolve.problems import Condition
 from pinnsolve.problems.geometry import Domain, Flat
 from pinnsolve.problems.geometry.domain import Piece
 
@@ -52,7 +53,7 @@ class Curve:
         return max(int(np.ceil(length / spacing)), least, 1)
 
 
-def boundary_curves(domain: Domain, conditions: tuple[Condition, ...]) -> list[Curve]:
+def boundary_curves(domain: Domain, conditions: Sequence[Condition]) -> list[Curve]:
     """Return the boundary in pieces that end at corners and where another condition begins."""
     curves = []
     for piece in domain.pieces:
@@ -74,17 +75,18 @@ def boundary_curves(domain: Domain, conditions: tuple[Condition, ...]) -> list[C
     return curves
 
 
-def condition_at(problem: Problem, points: Points) -> list[NDArray[np.bool_]]:
+def condition_at(domain: Domain, conditions: Sequence[Condition], points: Points) -> list[NDArray[np.bool_]]:
     """Return for each condition at which points (N, 2) of the boundary it holds."""
-    assert problem.domain is not None
-    return [_holds(condition, problem.domain, points) for condition in problem.conditions]
+    return [_holds(condition, domain, points) for condition in conditions]
 
 
 def _holds(condition: Condition, domain: Domain, points: Points) -> NDArray[np.bool_]:
     face: Any = condition.face
     held = face.holds(points, _ON_SIDE)
     for restriction in condition.restrictions:
-        held = held & restriction.holds(points)
+        placed = np.zeros((len(points), len(restriction.coordinates)))  # restrictions do not depend on time
+        placed[:, domain.axes] = points
+        held = held & restriction.holds(placed)
     return np.asarray(held, dtype=bool)
 
 

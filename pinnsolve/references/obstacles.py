@@ -37,7 +37,7 @@ def _domain_obstacle(problem: Problem) -> tuple[str, str]:
     if weak_form(problem) is not None and find_spec("skfem") is None:
         return "finite elements need scikit-fem", "pip install pinnsolve[fem]"
     return (
-        "finite elements here take one equation for one field, linear in its second derivatives, and values, "
-        f"fluxes or Robin conditions on the boundary; got {len(problem.equations)} of order {problem.order}",
+        "finite elements here take one equation for one field, of first order in time and linear in its second "
+        "derivatives, with values, fluxes or Robin conditions on the boundary",
         REMEDY,
     )

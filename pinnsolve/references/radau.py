@@ -12,7 +12,7 @@ from functools import cache
 from typing import Protocol
 
 import numpy as np
-from numpy.polynomial import legendre
+from numpy.polynomial import chebyshev, legendre
 from numpy.typing import NDArray
 from scipy.sparse import csc_matrix
 from scipy.sparse.linalg import splu
@@ -69,6 +69,24 @@ def radau(stages: int) -> Radau:
     rows = np.linalg.inv(vectors)
     kept = [i for i in np.argsort(np.abs(eigenvalues.imag)) if eigenvalues[i].imag > -1e-9]
     return Radau((zeros + 1) / 2, inverse, eigenvalues[kept], rows[kept], vectors[:, kept])
+
+
+def stage_nodes(stages: int) -> Array:
+    """Return 0 and the nodes on [0, 1]: a step's start and its stages."""
+    return np.concatenate([[0.0], radau(stages).nodes])
+
+
+def stage_tail(values: Array, scale: Array) -> float:
+    """Return the size of the stage polynomial's last Chebyshev coefficient, relative to a scale.
+
+    Args:
+        values: (stages + 1, …) at `stage_nodes`.
+        scale: that broadcasts with one of them.
+    """
+    nodes = stage_nodes(len(values) - 1)
+    row = np.linalg.inv(chebyshev.chebvander(2 * nodes - 1, len(nodes) - 1))[-1]
+    tail = float(np.max(np.abs(np.tensordot(row, values, axes=1)) / scale))
+    return tail if np.isfinite(tail) else np.inf
 
 
 @dataclass(frozen=True)

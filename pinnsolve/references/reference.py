@@ -34,7 +34,7 @@ class ReferenceSolution:
     """The truth as well as it is known.
 
     Attributes:
-        solver: "exact", "file", "solve_ivp", "fourier", "chebyshev" or "collocation".
+        solver: "exact", "file", or the name of one of `COMPUTED`.
         errors: the reference's own relative L2 error by field; NaN where it is not known.
         seconds: what the computation took, also when it came from the cache.
         evaluate: points (N, d) to the values (N,) of each field that is known.

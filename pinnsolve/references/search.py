@@ -6,7 +6,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pinnsolve.problems import Problem
-from pinnsolve.references import boxes, cache, chebyshev, exact, finite_elements, fourier, ode, tabulated
+from pinnsolve.references import (
+    boxes,
+    cache,
+    chebyshev,
+    evolving_elements,
+    exact,
+    finite_elements,
+    fourier,
+    ode,
+    tabulated,
+)
 from pinnsolve.references.reference import ReferenceSolution
 from pinnsolve.references.refinement import Attempt, largest
 
@@ -44,6 +54,9 @@ COMPUTED = (
     ReferenceSolver("fourier", fourier.applies, fourier.solve, fourier.resolutions),
     ReferenceSolver("collocation", boxes.applies, boxes.solve, boxes.resolutions, last_resort=True),
     ReferenceSolver("finite elements", finite_elements.applies, finite_elements.solve, finite_elements.resolutions),
+    ReferenceSolver(
+        "evolving elements", evolving_elements.applies, evolving_elements.solve, evolving_elements.resolutions
+    ),
 )
 
 GOOD_ENOUGH = 1e-9

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from pinnsolve.references.radau import stage_nodes
 from pinnsolve.references.reference import Points, Values
+from pinnsolve.references.windows import interpolation_matrix, locate
 
 Array = NDArray[np.float64]
 _NEIGHBOURS = 24  # triangles of one size whose centres are near a point
@@ -22,39 +24,20 @@ def exponents(degree: int) -> list[tuple[int, int]]:
     return [(a, b) for a in range(degree + 1) for b in range(degree + 1 - a)]
 
 
+def powers(places: Array, degree: int) -> Array:
+    """Return the monomials at places (N, 2) of the reference triangle, (N, monomials)."""
+    return np.stack([places[:, 0] ** a * places[:, 1] ** b for a, b in exponents(degree)], axis=1)
+
+
 @dataclass(frozen=True)
-class TriangleChart:
-    """One field: on every triangle a polynomial in the coordinates (ξ, η) of the reference triangle.
+class CurvedTriangles:
+    """Triangles with quadratic edges.
 
     Attributes:
         nodes: (T, 6, 2), three corners, then the middles of edges 01, 12, 02: a quadratic map.
-        coefficients: (T, monomials), in the order of `exponents`.
-        degree: of the polynomials.
-        fields: the field's name.
     """
 
     nodes: Array
-    coefficients: Array
-    degree: int
-    fields: tuple[str, ...]
-
-    def __call__(self, points: Points) -> Values:
-        """Return the field (N,) at points (N, 2); NaN outside the mesh."""
-        triangle, local = self._located(points)
-        found = np.full(len(points), np.nan)
-        inside = triangle >= 0
-        powers = np.stack([local[inside, 0] ** a * local[inside, 1] ** b for a, b in exponents(self.degree)], axis=1)
-        found[inside] = np.einsum("nk,nk->n", powers, self.coefficients[triangle[inside]])
-        return {self.fields[0]: found}
-
-    def arrays(self) -> dict[str, NDArray]:
-        """Return everything the chart consists of."""
-        return {
-            "nodes": self.nodes,
-            "coefficients": self.coefficients,
-            "degree": np.array(self.degree),
-            "fields": np.array(self.fields),
-        }
 
     @cached_property
     def _by_size(self) -> list[tuple[NDArray[np.intp], float, cKDTree]]:
@@ -65,7 +48,7 @@ class TriangleChart:
         groups = [np.flatnonzero(classes == size) for size in np.unique(classes)[::-1]]
         return [(group, float(diameters[group].max()), cKDTree(corners[group].mean(axis=1))) for group in groups]
 
-    def _located(self, points: Points) -> tuple[NDArray[np.intp], Array]:
+    def located(self, points: Points) -> tuple[NDArray[np.intp], Array]:
         """Return the triangle of each point (-1 for none) and the place in it, (N, 2)."""
         best = np.full(len(points), _OUTSIDE)
         triangle, local = np.full(len(points), -1), np.zeros((len(points), 2))
@@ -109,6 +92,104 @@ class TriangleChart:
         size = np.abs(corners[:, 1:] - corners[:, :1]).max(axis=(1, 2))
         bent: NDArray[np.bool_] = np.abs(self.nodes[:, 3:] - middles).max(axis=(1, 2)) > 1e-13 * size
         return bent
+
+
+@dataclass(frozen=True)
+class TriangleChart:
+    """One field: on every triangle a polynomial in the coordinates (ξ, η) of the reference triangle.
+
+    Attributes:
+        nodes: (T, 6, 2), three corners, then the middles of edges 01, 12, 02: a quadratic map.
+        coefficients: (T, monomials), in the order of `exponents`.
+        degree: of the polynomials.
+        fields: the field's name.
+    """
+
+    nodes: Array
+    coefficients: Array
+    degree: int
+    fields: tuple[str, ...]
+
+    def __call__(self, points: Points) -> Values:
+        """Return the field (N,) at points (N, 2); NaN outside the mesh."""
+        triangle, local = self._triangles.located(points)
+        found = np.full(len(points), np.nan)
+        inside = triangle >= 0
+        found[inside] = np.einsum("nk,nk->n", powers(local[inside], self.degree), self.coefficients[triangle[inside]])
+        return {self.fields[0]: found}
+
+    @cached_property
+    def _triangles(self) -> CurvedTriangles:
+        return CurvedTriangles(self.nodes)
+
+    def arrays(self) -> dict[str, NDArray]:
+        """Return everything the chart consists of."""
+        return {
+            "nodes": self.nodes,
+            "coefficients": self.coefficients,
+            "degree": np.array(self.degree),
+            "fields": np.array(self.fields),
+        }
+
+
+@dataclass(frozen=True)
+class EvolvingChart:
+    """One field: on every triangle a polynomial, whose coefficients are polynomials on windows of time.
+
+    Attributes:
+        nodes: (T, 6, 2), as in `CurvedTriangles`.
+        unknowns: the numbers of each triangle's unknowns, (unknowns of a triangle, T).
+        monomials: their polynomials' coefficients, (unknowns of a triangle, monomials).
+        values: the unknowns at the first window's start, then at the stages of each window, (1 + W stages, n).
+        times: ends of the windows, (W + 1,).
+        time_axis: the column of time.
+        degree: of the polynomials in space.
+        fields: the field's name.
+    """
+
+    nodes: Array
+    unknowns: NDArray[np.intp]
+    monomials: Array
+    values: Array
+    times: Array
+    time_axis: int
+    degree: int
+    fields: tuple[str, ...]
+
+    def __call__(self, points: Points) -> Values:
+        """Return the field (N,) at points (N, 3); NaN outside the mesh."""
+        triangle, local = self._triangles.located(np.delete(points, self.time_axis, axis=1))
+        found = np.full(len(points), np.nan)
+        inside = np.flatnonzero(triangle >= 0)
+        weights = powers(local[inside], self.degree) @ self.monomials.T  # (N, unknowns of a triangle)
+        window, position = locate(self.times, points[inside, self.time_axis])
+        stages = (len(self.values) - 1) // (len(self.times) - 1)
+        for index in np.unique(window):
+            here = np.flatnonzero(window == index)
+            at_stages = self.values[index * stages : (index + 1) * stages + 1]
+            in_time = interpolation_matrix(stage_nodes(stages), position[here])
+            numbers = self.unknowns[:, triangle[inside[here]]]
+            for k, at_stage in enumerate(at_stages):  # one at a time: (unknowns, N) at once
+                in_time[:, k] *= np.einsum("nu,un->n", weights[here], at_stage[numbers])
+            found[inside[here]] = in_time.sum(axis=1)
+        return {self.fields[0]: found}
+
+    @cached_property
+    def _triangles(self) -> CurvedTriangles:
+        return CurvedTriangles(self.nodes)
+
+    def arrays(self) -> dict[str, NDArray]:
+        """Return everything the chart consists of."""
+        return {
+            "nodes": self.nodes,
+            "unknowns": self.unknowns,
+            "monomials": self.monomials,
+            "values": self.values,
+            "times": self.times,
+            "time_axis": np.array(self.time_axis),
+            "degree": np.array(self.degree),
+            "fields": np.array(self.fields),
+        }
 
 
 def _solved(matrices: Array, right: Array) -> Array:
