@@ -1,6 +1,6 @@
 """Finite elements in space with Radau steps in time: against exact solutions, and what they refuse."""
 
-import time
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -64,7 +64,7 @@ def test_meshes_and_steps_refined_together_come_to_the_exact_solution(problem_fr
     points = Place(problem).sobol(2**10, 0)
     truth = exact_values(problem, points)
     errors = []
-    for attempt in evolving_elements.resolutions(unsolved(problem), time.perf_counter() + 600.0):
+    for attempt in evolving_elements.resolutions(unsolved(problem), math.inf):
         errors.append(np.linalg.norm(attempt.chart(points)["u"] - truth) / np.linalg.norm(truth))
         if len(errors) == 2:
             break
@@ -125,4 +125,4 @@ def test_a_condition_whose_place_moves_has_no_weak_form(problem_from):
 def test_a_march_that_runs_out_of_time_has_no_solution(problem_from):
     problem = unsolved(problem_from(annulus()))
     system, _ = next(evolving_elements.systems(problem, weak_form(problem)))
-    assert evolving_elements.march(system, 1e-5, time.perf_counter() - 1.0) is None
+    assert evolving_elements.march(system, 1e-5, -1.0) is None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import re
-import time
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -235,7 +235,7 @@ def test_the_fourier_solver_is_timed_from_coarse_to_fine():
     problem = load_problem_file(LIBRARY / "convection.toml")
     (fourier,) = [solver for solver in COMPUTED if solver.name == "fourier"]
     points, truth = check_points(problem), find_reference(problem)(check_points(problem))
-    runs = islice(fourier.resolutions(problem, time.perf_counter() + 60.0), 2, 5)
+    runs = islice(fourier.resolutions(problem, math.inf), 2, 5)
     errors = [relative_differences(truth, run.chart(points))["u"] for run in runs]
     # coefficients are interpolated in time with order 9
     assert errors[1] / errors[0] < 2.0**-7

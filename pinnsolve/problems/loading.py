@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
-from collections.abc import Mapping
 from pathlib import Path
 
 import sympy
 
 from pinnsolve.errors import ProblemError, unknown_name
-from pinnsolve.problems.expressions import FUNCTIONS, NUMBERS, OPERATORS, Scope
+from pinnsolve.problems.expressions import Scope
 from pinnsolve.problems.formulas import constant_value
-from pinnsolve.problems.geometry.domain import Domain, Part
-from pinnsolve.problems.geometry.reading import domain_as_box, located, read_domain, refuse_small_box
-from pinnsolve.problems.geometry.shapes import SHAPES
+from pinnsolve.problems.frame import Frame, read_name, read_number
+from pinnsolve.problems.geometry.domain import Part
+from pinnsolve.problems.geometry.reading import domain_as_box, located
 from pinnsolve.problems.invariants import read_invariant
 from pinnsolve.problems.problem import (
     Condition,
-    Coordinate,
     Face,
     Field,
     Inequality,
@@ -28,13 +25,9 @@ from pinnsolve.problems.problem import (
     Reference,
     Residual,
 )
-from pinnsolve.problems.schema import ConditionTable, FieldTable, Number, ProblemTable, read_table
-from pinnsolve.problems.space import coordinate_names
+from pinnsolve.problems.schema import ConditionTable, FieldTable, ProblemTable, read_table
 from pinnsolve.problems.syntax import names_in, parse_equation
 from pinnsolve.problems.where import PlaceReader, outward_normal
-
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
-_RESERVED = {*FUNCTIONS, *NUMBERS, *OPERATORS}
 
 
 def load_problem_file(path: Path) -> Problem:
@@ -65,12 +58,9 @@ class _Reader:
 
     def __init__(self, table: ProblemTable, path: Path) -> None:
         self.table, self.path = table, path
-        self.constants = self._constants()
-        self.intervals = self._intervals()
-        self.time = self._time()
-        self.domain = self._domain()
-        self.coordinates = self._coordinates()
-        self.symbols = tuple(coordinate.symbol for coordinate in self.coordinates)
+        frame = Frame(table)
+        self.constants, self.coordinates, self.symbols = frame.constants, frame.coordinates, frame.symbols
+        self.time, self.domain = frame.time, frame.domain
         self.fields = self._fields()
         plain = Scope(coordinates=self._by_name(self.symbols), constants=self.constants)
         self.exact = self._exact(plain)
@@ -117,74 +107,6 @@ class _Reader:
     def _by_name(symbols: tuple[sympy.Symbol, ...]) -> dict[str, sympy.Symbol]:
         return {symbol.name: symbol for symbol in symbols}
 
-    def _name(self, name: str, key: str, taken: Mapping[str, object]) -> str:
-        if not _NAME.fullmatch(name):
-            raise ProblemError(f"{name[:40]!r} is not a name", key=key, remedy="a letter, then letters, digits and _")
-        if name in _RESERVED or name in taken:
-            raise ProblemError(f"the name {name!r} already has a meaning", key=key, remedy="choose another name")
-        return name
-
-    def _constants(self) -> dict[str, sympy.Expr]:
-        known: dict[str, sympy.Expr] = {}
-        for name, value in self.table.constants.items():
-            key = f"constants.{name}"
-            known[self._name(name, key, known)] = _number(Scope(constants=known), value, key)
-        return known
-
-    def _intervals(self) -> dict[str, list[Number]]:
-        """Return names and ends as the file writes them; no ends where the geometry gives them."""
-        return {name: self.table.coordinates.get(name, []) for name in coordinate_names(self.table)}
-
-    def _coordinates(self) -> tuple[Coordinate, ...]:
-        for name in self.table.periodic:
-            if name not in self.intervals:
-                raise ProblemError(unknown_name("coordinate", name, self.intervals), key="periodic")
-            if self.domain is not None and name != self.time:
-                raise ProblemError(f"{name!r} has a geometry and is not periodic", key="periodic", remedy="remove it")
-        result = []
-        for name, ends in self._exact_ends().items():
-            symbol = sympy.Symbol(name, real=True)
-            try:
-                result.append(Coordinate(symbol, ends, name in self.table.periodic))
-            except ProblemError as error:
-                raise error.located(key=f"coordinates.{name}") from None
-        if not result:
-            raise ProblemError("a problem needs at least one coordinate", key="coordinates")
-        return tuple(result)
-
-    def _exact_ends(self) -> dict[str, tuple[sympy.Expr, sympy.Expr]]:
-        """Return the interval of each coordinate: as written, or the smallest that holds the geometry."""
-        scope, found = Scope(constants=self.constants), {}
-        bounds = {} if self.domain is None else dict(zip(self._space(), self.domain.region.bounds, strict=True))
-        for name, ends in self.intervals.items():
-            key = f"coordinates.{name}"
-            self._name(name, key, self.constants)
-            if len(ends) != 2 and not (name in bounds and not ends):
-                raise ProblemError(f"an interval has two ends, got {len(ends)}", key=key, remedy="write [lower, upper]")
-            found[name] = (_number(scope, ends[0], key), _number(scope, ends[1], key)) if ends else bounds[name]
-        if self.domain is not None:
-            refuse_small_box([(name, found[name]) for name in bounds], self.domain)
-        return found | bounds
-
-    def _space(self) -> list[str]:
-        return [name for name in self.intervals if name != self.time]
-
-    def _time(self) -> str | None:
-        names = list(self.intervals)
-        if self.table.time is not None and self.table.time not in names:
-            raise ProblemError(unknown_name("coordinate", self.table.time, names), key="time")
-        return self.table.time or ("t" if "t" in names else None)
-
-    def _domain(self) -> Domain | None:
-        if self.table.geometry is None:
-            return None
-        taken: dict[str, object] = {**self.constants, **self.intervals, **dict.fromkeys(SHAPES)}
-        for name in self.table.geometry:
-            self._name(name, f"geometry.{name}", taken)
-        symbols = tuple(sympy.Symbol(name, real=True) for name in self._space())
-        axes = tuple(index for index, name in enumerate(self.intervals) if name != self.time)
-        return read_domain(self.table.geometry, symbols, axes, Scope(constants=self.constants).number)
-
     def _fields(self) -> tuple[Field, ...]:
         given = self.table.fields
         tables = given if isinstance(given, dict) else {name: FieldTable() for name in given}
@@ -193,7 +115,7 @@ class _Reader:
         if isinstance(given, list) and len(set(given)) < len(given):
             raise ProblemError(f"a field stands twice in {given}", key="fields")
         taken = {**self.constants, **self._by_name(self.symbols)}
-        return tuple(self._field(self._name(name, "fields", taken), table) for name, table in tables.items())
+        return tuple(self._field(read_name(name, "fields", taken), table) for name, table in tables.items())
 
     def _field(self, name: str, table: FieldTable) -> Field:
         clash = [
@@ -211,7 +133,7 @@ class _Reader:
             if len(table.range) != 2:
                 raise ProblemError(f"a range has two ends, got {len(table.range)}", key=key, remedy="write [0, 1]")
             scope = Scope(constants=self.constants)
-            bounds = tuple(constant_value(_number(scope, end, key)) for end in table.range)  # type: ignore[assignment]
+            bounds = tuple(constant_value(read_number(scope, end, key)) for end in table.range)  # type: ignore[assignment]
         try:
             return Field(sympy.Function(name, real=True)(*self.symbols), bounds, table.label, table.unit)
         except ProblemError as error:
@@ -319,9 +241,3 @@ class _Reader:
 def _names_normal(equation: str) -> bool:
     """Return whether an equation holds a normal derivative."""
     return any("dn" in names_in(side) for side in parse_equation(equation) if side is not None)
-
-
-def _number(scope: Scope, value: Number, key: str) -> sympy.Expr:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ProblemError(f"{value} is not a finite number", key=key)
-    return located(key, scope.number, value)

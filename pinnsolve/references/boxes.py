@@ -119,7 +119,7 @@ def solve(problem: Problem, tolerance: float = 1e-10, budget: float = 60.0) -> R
     """Return the solution, with series lengthened until two of them agree; NaN where the problem is ill-posed."""
     started = time.perf_counter()
     try:
-        found = attempts(problem, started + 1.2 * budget)
+        found = attempts(problem, time.process_time() + 1.2 * budget)
         return refined(problem, "collocation", found, tolerance, budget, settled=1e-5)
     except IllPosedError:
         errors = dict.fromkeys(problem.field_names, np.nan)
@@ -143,7 +143,7 @@ def attempts(problem: Problem, deadline: float = np.inf, *, from_scratch: bool =
     dimension = len(problem.coordinates)
     sizes = np.full(dimension, _FIRST_SIZE[dimension])
     start: BoxChart | None = None
-    while len(problem.fields) * np.prod(sizes) <= _MOST_UNKNOWNS[dimension] and time.perf_counter() < deadline:
+    while len(problem.fields) * np.prod(sizes) <= _MOST_UNKNOWNS[dimension] and time.process_time() < deadline:
         started = time.perf_counter()
         chart = collocate(problem, [int(size) for size in sizes], start, deadline)
         yield Attempt(chart, time.perf_counter() - started)
@@ -161,7 +161,7 @@ def collocate(
     Args:
         sizes: n₁, …, n_d.
         start: an approximation; 0, then 1 if there is none.
-        deadline: the moment of `time.perf_counter` at which to give up.
+        deadline: the moment of `time.process_time` at which to give up.
 
     Raises:
         IllPosedError: there are more solutions than one, or none.

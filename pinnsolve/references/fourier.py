@@ -45,7 +45,7 @@ def solve(problem: Problem, tolerance: float = 1e-10, budget: float = 60.0) -> R
     form = None if evolution is None else semilinear(evolution)
     if form is None:
         raise ValueError(f"{problem.name} is not a periodic semilinear evolution")
-    runs = _Runs(form, time.perf_counter(), budget)
+    runs = _Runs(form, budget)
     modes, windows = _first_resolution(runs)
     while True:
         windows = _enough_windows(runs, modes, windows, tolerance)
@@ -65,7 +65,7 @@ def resolutions(problem: Problem, deadline: float) -> Iterator[Attempt]:
     form = None if evolution is None else semilinear(evolution)
     assert form is not None
     modes, windows = 8, 1
-    while modes <= _MOST_MODES and time.perf_counter() < deadline:
+    while modes <= _MOST_MODES and time.process_time() < deadline:
         started = time.perf_counter()
         chart = march(form, modes, windows, deadline)
         yield Attempt(chart, time.perf_counter() - started)
@@ -75,8 +75,9 @@ def resolutions(problem: Problem, deadline: float) -> Iterator[Attempt]:
 class _Runs:
     """The solutions of all resolutions tried so far."""
 
-    def __init__(self, form: SemilinearForm, started: float, budget: float) -> None:
-        self.form, self.started, self.budget = form, started, budget
+    def __init__(self, form: SemilinearForm, budget: float) -> None:
+        self.form, self.budget = form, budget
+        self.started, self._began = time.process_time(), time.perf_counter()
         self.points = check_points(form.evolution.problem)
         self.last_seconds = 0.0
         self._charts: dict[tuple[int, int], FourierChart | None] = {}
@@ -85,18 +86,18 @@ class _Runs:
     @property
     def seconds(self) -> float:
         """Seconds since the start."""
-        return time.perf_counter() - self.started
+        return time.perf_counter() - self._began
 
     def have_time_for(self, runs: float) -> bool:
-        """Whether so many runs like the last one fit into the budget."""
-        return self.seconds + runs * self.last_seconds <= self.budget
+        """Whether so many runs like the last one fit into the budget, in processor time."""
+        return time.process_time() - self.started + runs * self.last_seconds <= self.budget
 
     def chart(self, modes: int, windows: int) -> FourierChart | None:
         """Return the solution of a resolution, None where the run did not get through."""
         if (modes, windows) not in self._charts:
-            begun = time.perf_counter()
+            begun = time.process_time()
             self._charts[modes, windows] = march(self.form, modes, windows, self.started + 2 * self.budget)
-            self.last_seconds = time.perf_counter() - begun
+            self.last_seconds = time.process_time() - begun
         return self._charts[modes, windows]
 
     def difference(self, finer: tuple[int, int], coarser: tuple[int, int]) -> dict[str, float]:
@@ -164,7 +165,7 @@ def march(form: SemilinearForm, modes: int, windows: int, deadline: float) -> Fo
     kept = []
     with np.errstate(all="ignore"):
         for states in _states(spectral, state, edges, steps):
-            if not np.isfinite(states).all() or time.perf_counter() > deadline:
+            if not np.isfinite(states).all() or time.process_time() > deadline:
                 return None
             kept.append(_without_tail(states[:, chosen]))
     coordinate = form.evolution.problem.coordinates[form.evolution.space_axis]

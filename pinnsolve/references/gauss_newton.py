@@ -56,7 +56,7 @@ def gauss_newton(blocks: Sequence[Rows], start: Array, is_linear: bool, deadline
         blocks: F, in groups of rows of one size.
         start: an approximation.
         is_linear: whether one step is exact.
-        deadline: the moment of `time.perf_counter` at which to give up.
+        deadline: the moment of `time.process_time` at which to give up.
 
     Raises:
         IllPosedError: the minimum is not unique.
@@ -66,7 +66,7 @@ def gauss_newton(blocks: Sequence[Rows], start: Array, is_linear: bool, deadline
         residuals = [block.residual(now) for block in blocks]
         jacobians = [block.jacobian(now) for block in blocks]
         weights = [1.0 / max(float(np.sqrt(np.mean(np.sum(j**2, axis=1)))), 1e-300) for j in jacobians]
-        if not all(np.isfinite(part).all() for part in [*residuals, *jacobians]) or time.perf_counter() > deadline:
+        if not all(np.isfinite(part).all() for part in [*residuals, *jacobians]) or time.process_time() > deadline:
             return None
         weighted = _Weighted(blocks, weights)
         matrix = np.concatenate([w * j for w, j in zip(weights, jacobians, strict=True)])

@@ -74,7 +74,7 @@ def resolutions(problem: Problem, deadline: float) -> Iterator[Attempt]:
     evolution = evolution_of(problem)
     assert evolution is not None
     system = _System(evolution)
-    yield from takewhile(lambda _: time.perf_counter() < deadline, _attempts(system, _COARSE + _TOLERANCES))
+    yield from takewhile(lambda _: time.process_time() < deadline, _attempts(system, _COARSE + _TOLERANCES))
 
 
 def _attempts(system: _System, tolerances: Sequence[float]) -> Iterator[Attempt]:

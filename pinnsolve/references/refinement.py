@@ -37,11 +37,11 @@ def refined(
     Args:
         attempts: solutions of rising resolution, computed as they are drawn.
         tolerance: relative L2 difference on `check_points` that is enough.
-        budget: seconds; an attempt is not begun once they are used.
+        budget: seconds of processor time, lest other programs spoil a reference; none is begun once they are used.
         settled: difference below which one that no longer falls is rounding; above it the resolution is too low
             to tell anything.
     """
-    started = time.perf_counter()
+    started, began = time.perf_counter(), time.process_time()
     points = check_points(problem)
     best: Chart | None = None
     values, errors = None, dict.fromkeys(problem.field_names, math.nan)
@@ -52,7 +52,7 @@ def refined(
             if 0.5 * largest(errors) < largest(difference) < settled:
                 break  # roundoff: finer is no better
             best, values, errors = attempt.chart, fine, difference
-        if largest(errors) <= tolerance or time.perf_counter() - started > budget:
+        if largest(errors) <= tolerance or time.process_time() - began > budget:
             break
     seconds = time.perf_counter() - started
     return ReferenceSolution(solver, errors, seconds, best or unknown(problem))

@@ -29,7 +29,7 @@ class ReferenceSolver:
         name: as it stands in results.
         applies: whether it is a way for a problem.
         solve: the way itself.
-        resolutions: its runs on a problem from coarse to fine, until a moment of `time.perf_counter`, each timed.
+        resolutions: its runs on a problem from coarse to fine, until a moment of `time.process_time`, each timed.
         last_resort: only where no other solver applies.
     """
 

@@ -199,9 +199,16 @@ def _accuracy_note(metrics: Metrics, fields: Mapping[str, Mapping[str, Any]]) ->
     ]
     classical = metrics.get("classical")
     if isinstance(classical, Mapping):
-        error, seconds = number(classical.get("relative_l2")), number(classical.get("seconds"))
-        sentences.append(f"A classical solver ({plain(classical.get('solver'))}) reaches {error} in {seconds} s.")
+        sentences.append(_classical_note(classical, metrics.get("seconds")))
     return " ".join(sentences)
+
+
+def _classical_note(classical: Mapping[str, Any], own_seconds: object) -> str:
+    error, seconds = number(classical.get("relative_l2")), number(classical.get("seconds"))
+    solver = f"A classical solver ({plain(classical.get('solver'))})"
+    if classical.get("reached") is False:
+        return f"{solver} came to {error} in {seconds} s, not to the error of this run."
+    return f"{solver} reaches {error} in {seconds} s; this run took {number(own_seconds)} s."
 
 
 def _at_most(error: object, bound: object) -> bool:
