@@ -536,7 +536,7 @@ def test_the_classical_way_stands_beside_the_run():
     note = accuracy_table(metrics()).note
     assert "A classical solver (chebyshev) reaches 1.00e-9 in 0.400 s; this run took 59.8 s." in note
     short = {"solver": "collocation", "seconds": 3.0, "relative_l2": 1e-3, "reached": False}
-    assert "came to 0.00100 in 3.00 s, not to the error of this run." in accuracy_table(metrics(classical=short)).note
+    assert "came to 1.00e-3 in 3.00 s, not to the error of this run." in accuracy_table(metrics(classical=short)).note
     assert "classical" not in accuracy_table(metrics(classical=None)).note
 
 
