@@ -12,41 +12,35 @@ from pinnsolve.problems.problem import Reference
 from pinnsolve.references import evolving_elements, exact_derivatives, find_reference
 from pinnsolve.references.weak_form import weak_form
 
-ANNULUS = """
+ELLIPSE = """
 title = "t"
 [coordinates]
 t = [1, 2]
 [geometry]
-wall = "disk(0.1, 0, 1)"
-bore = "ellipse(0, 0, 0.5, 0.3, 0.4)"
-domain = "wall - bore"
+domain = "ellipse(0.1, 0, 1, 0.7, 0.4)"
 [equations]
 e = "EQUATION = 0"
 [[conditions]]
 where = "t = 1"
 equation = "START"
 [[conditions]]
-where = "on wall"
+where = "boundary"
 equation = "WALL"
-[[conditions]]
-where = "on bore"
-equation = "BORE"
 [manufactured]
 u = "exp(-t/2)*sin(2*x + 1)*cos(y - t)"
 """
 VALUE = "u = exact(u)"
 ROBIN = "dn(u) + t*u = dn(exact(u)) + t*exact(u)"
 CASES = {
-    "fluxes": ("u_t - laplacian(u) + u_x", VALUE, "dn(u) = dn(exact(u))"),
-    "moving coefficients": ("t*u_t - 2*u_xx - t*u_yy - u_xy + x*u", VALUE, VALUE),
-    "robin": ("(2 + x)*u_t - (2 + x)*laplacian(u)", ROBIN, VALUE),
-    "nonlinear": ("u_t - laplacian(u) + u^3 - u*u_y", VALUE, "dn(u) + u^2 = dn(exact(u)) + exact(u)^2"),
+    "fluxes": ("u_t - laplacian(u) + u_x", "dn(u) = dn(exact(u))"),
+    "moving coefficients": ("t*u_t - 2*u_xx - t*u_yy - u_xy + x*u", VALUE),
+    "robin": ("(2 + x)*u_t - (2 + x)*laplacian(u)", ROBIN),
+    "nonlinear": ("u_t - laplacian(u) + u^3 - u*u_y", "dn(u) + u^2 = dn(exact(u)) + exact(u)^2"),
 }
 
 
-def annulus(equation="u_t - laplacian(u)", wall=VALUE, bore=VALUE, start=VALUE):
-    text = ANNULUS.replace("EQUATION", equation).replace("START", start)
-    return text.replace("WALL", wall).replace("BORE", bore)
+def ellipse(equation="u_t - laplacian(u)", wall=VALUE, start=VALUE):
+    return ELLIPSE.replace("EQUATION", equation).replace("START", start).replace("WALL", wall)
 
 
 def unsolved(problem):
@@ -60,7 +54,7 @@ def exact_values(problem, points):
 
 @pytest.mark.parametrize("case", CASES)
 def test_meshes_and_steps_refined_together_come_to_the_exact_solution(problem_from, case):
-    problem = problem_from(annulus(*CASES[case]))
+    problem = problem_from(ellipse(*CASES[case]))
     points = Place(problem).sobol(2**10, 0)
     truth = exact_values(problem, points)
     errors = []
@@ -74,7 +68,7 @@ def test_meshes_and_steps_refined_together_come_to_the_exact_solution(problem_fr
 
 
 def test_the_reference_tells_its_error_comes_from_the_cache_and_ends_at_the_boundary(problem_from):
-    problem = problem_from(annulus())
+    problem = problem_from(ellipse())
     asked = unsolved(problem)
     reference = find_reference(asked)
     assert reference.solver == "evolving elements"
@@ -85,12 +79,12 @@ def test_the_reference_tells_its_error_comes_from_the_cache_and_ends_at_the_boun
     again = find_reference(asked)
     assert again.seconds == reference.seconds
     np.testing.assert_array_equal(again(points)["u"], reference(points)["u"])
-    outside = np.array([[0.0, 0.0, 1.5], [2.0, 0.0, 1.5]])
+    outside = np.array([[0.1, 1.0, 1.5], [2.0, 0.0, 1.5]])
     assert np.isnan(reference(outside)["u"]).all()
 
 
 def test_what_the_classical_way_takes_is_told_of_a_moving_problem_on_a_domain(problem_from):
-    problem = problem_from(annulus())
+    problem = problem_from(ellipse())
     cost = classical_cost(problem, find_reference(problem), 1e-4, budget=60.0)
     assert cost.solver == "evolving elements"
     assert cost.reached
@@ -107,22 +101,22 @@ def test_what_the_classical_way_takes_is_told_of_a_moving_problem_on_a_domain(pr
         {"equation": "u_t - u*laplacian(u)"},
         {"start": "u^2 = 1"},
         {"start": "u_x = 1"},
-        {"bore": "u_t = 0"},
+        {"wall": "u_t = 0"},
     ],
 )
 def test_other_forms_have_no_weak_form(problem_from, changed):
-    assert weak_form(problem_from(annulus())) is not None
-    assert weak_form(problem_from(annulus(**changed))) is None
+    assert weak_form(problem_from(ellipse())) is not None
+    assert weak_form(problem_from(ellipse(**changed))) is None
 
 
 def test_a_condition_whose_place_moves_has_no_weak_form(problem_from):
-    text = annulus().replace('where = "on bore"', 'where = ["on bore and x < t - 2", "on bore and x > t - 2"]')
+    text = ellipse().replace('"boundary"', '["boundary and x < t - 2", "boundary and x > t - 2"]')
     assert weak_form(problem_from(text)) is None
-    still = annulus().replace('where = "on bore"', 'where = ["on bore and x < 0", "on bore and x > 0"]')
+    still = ellipse().replace('"boundary"', '["boundary and x < 0", "boundary and x > 0"]')
     assert weak_form(problem_from(still)) is not None
 
 
 def test_a_march_that_runs_out_of_time_has_no_solution(problem_from):
-    problem = unsolved(problem_from(annulus()))
+    problem = unsolved(problem_from(ellipse()))
     system, _ = next(evolving_elements.systems(problem, weak_form(problem)))
     assert evolving_elements.march(system, 1e-5, -1.0) is None
