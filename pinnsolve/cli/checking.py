@@ -126,7 +126,8 @@ def _print_findings(name: str, found: Sequence[Finding]) -> None:
     errors = sum(finding.level == "error" for finding in found)
     warnings = sum(finding.level == "warning" for finding in found)
     notes = "".join(f"; {finding.key} {finding.message}" for finding in found if finding.level == "note")
-    say(f"{name}: {'FAILED' if errors else 'ok'}" + (f", {warnings} warning{'s'[: warnings - 1]}" if warnings else "") + notes)
+    counted = f", {warnings} warning{'s'[: warnings - 1]}" if warnings else ""
+    say(f"{name}: {'FAILED' if errors else 'ok'}{counted}{notes}")
     for finding in found:
         if finding.level != "note":
             say(f"  {finding.level}: {finding.key}: {finding.message}\n    -> {finding.remedy}")
