@@ -215,5 +215,5 @@ def test_check_without_a_name_checks_the_whole_folder(tmp_path, capsys):
         check_command([], tmp_path, {}, json=False)
     printed = capsys.readouterr().out
     assert "good: ok" in printed
-    assert "missing: ok, 1 warning\n" in printed
+    assert "missing: ok, 1 warning; reference exact\n" in printed
     assert "unknown name 'kk'; did you mean 'k'" in printed
