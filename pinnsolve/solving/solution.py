@@ -184,7 +184,10 @@ class Solution:
                 f"(reference: {accuracy.reference}, own error {accuracy.reference_error:.0e})"
             )
             if accuracy.reference_error is not None and accuracy.relative_l2 < accuracy.reference_error:
-                sentences.append(f"{name}: this difference is below the reference's own error; it is no smaller bound.")
+                sentences.append(
+                    f"{name}: the reference cannot tell errors below its own: all that is known is an error of about "
+                    f"{accuracy.reference_error:.0e} or less."
+                )
         return sentences
 
     def _health_sentences(self) -> list[str]:
