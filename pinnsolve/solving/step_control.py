@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -48,6 +48,7 @@ class StepControl:
         longest_width: the features that it took.
         wait: windows to finish before a longer one is tried.
         penalty: windows to wait after the next halving; it doubles each time that a longer window was tried in vain.
+        magnitudes: the largest |u| of each field in the finished windows, in time alone.
     """
 
     space: int
@@ -62,6 +63,7 @@ class StepControl:
     longest_width: int = 0
     wait: int = 0
     penalty: int = 1
+    magnitudes: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, problem: Problem, settings: Settings) -> StepControl:
@@ -87,7 +89,7 @@ class StepControl:
         choice = self.choice
         if choice is not None and self.given is None and self.took > pace:
             choice = replace(choice, width=max(choice.width // 2, FEWEST))
-        return WindowFeatures(choice, self.space, pace, self.accepted)
+        return WindowFeatures(choice, self.space, pace, self.accepted, self.magnitudes)
 
     def asks(self, window: Window) -> bool:
         """Return whether features are all that was tried in a window, or their time was out too early."""
@@ -129,6 +131,7 @@ class StepControl:
         if length > self.longest:
             self.longest, self.longest_width = length, width
         self.before, self.idle = float("inf"), 0
+        self.magnitudes = stage.magnitudes
         return factor * length
 
     def state(self) -> dict[str, Any]:
@@ -143,6 +146,7 @@ class StepControl:
         self.before, self.idle = values["before"], values["idle"]
         self.longest, self.longest_width = Fraction(values["longest"]), values["longest_width"]
         self.wait, self.penalty = values["wait"], values["penalty"]
+        self.magnitudes = dict(values["magnitudes"])
 
     @property
     def _easy(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -49,12 +49,14 @@ class WindowFeatures:
         space: number of space coordinates: the more there are, the more features a window needs.
         pace: seconds that a solve may take if the windows to come are to be solved in time, too.
         accepted: the held-out objective that was left in the window before; 0 in the first one.
+        magnitudes: the largest |u| of each field in the windows before.
     """
 
     choice: FeatureChoice | None
     space: int
     pace: float
     accepted: float
+    magnitudes: Mapping[str, float]
 
     @property
     def widths(self) -> tuple[int, int]:
@@ -116,7 +118,13 @@ def make_plan(
     cycle = CyclingStage(gradient(name), WideningStage(), name=name)
     if window is not None:
         stage = WindowFeatureStage(
-            list(feature_activations), inputs.groups, window.widths, window.pace, window.choice, window.accepted
+            list(feature_activations),
+            inputs.groups,
+            window.widths,
+            window.pace,
+            window.choice,
+            window.accepted,
+            window.magnitudes,
         )
         return [stage, cycle], f"random features in windows as long as these solve them; where they do not, {why}"
     if linear:

@@ -7,15 +7,18 @@ the work grows as their cube: from some number on a shorter window is the better
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from pinnsolve.training.features import RESOLVED, SCALES, SMALL_SCALES, FeatureTrial, Stateless, solve_features
+from pinnsolve.training.least_squares import solve_output_layer
 from pinnsolve.training.loop import StepResult, Training
+from pinnsolve.training.scaling import rescaled, term_sizes
 
 NEWTON_STEPS = 16  # of Gauss-Newton, at most: it ends where a step gains less than a factor of 2
 WORTH = 30.0  # the gain from twice the features without which a shorter window is the better answer
 WORSE = 30.0  # a window may be left so much worse than the one before without more being tried
+ROUNDS = 2  # of scaling the equations anew and solving again
 GROWTH = 5.0  # of the time of a solve with twice the features: 8 for the factorisation, less for the rest
 
 
@@ -60,6 +63,8 @@ class WindowFeatureStage(Stateless):
         pace: seconds that a solve may take if the windows to come are to be solved in time, too.
         choice: what served the window before; None to look for it.
         accepted: the held-out objective that was left there; 0 if there is none.
+        earlier: the largest |u| of each field in the windows before.
+        magnitudes: the same with this window.
         found: what serves this one best so far.
         took: seconds that its solve took.
     """
@@ -70,6 +75,8 @@ class WindowFeatureStage(Stateless):
     pace: float = float("inf")
     choice: FeatureChoice | None = None
     accepted: float = 0.0
+    earlier: Mapping[str, float] = field(default_factory=dict)
+    magnitudes: dict[str, float] = field(default_factory=dict)
     found: FeatureChoice | None = None
     took: float = 0.0
     name: str = "features"
@@ -81,13 +88,32 @@ class WindowFeatureStage(Stateless):
         self._level = max(training.goal, WORSE * self.accepted)
         for trial in self._trials():
             started = training.budget.elapsed
-            yield solve_features(training, trial.width, trial.features, self.groups, NEWTON_STEPS, evenly=True)
+            result = solve_features(training, trial.width, trial.features, self.groups, NEWTON_STEPS, evenly=True)
+            yield self._scaled(training, result) if len(self.groups) == 1 else result
             self._judge(trial, training.last_held_out, training.budget.elapsed - started)
             if self.is_satisfied:
                 break
         training.ansatz.network = training.trained
         training.converged(float("inf"), self._held_out)
         training.is_paused = True
+
+    def _scaled(self, training: Training, result: StepResult) -> StepResult:
+        """Divide the equations by their terms' sizes in the solution; solve again if that changes much.
+
+        Their sizes by the fields' initial values may be far off: a reaction's 3e7 b² is 0.04, where b stays near 4e-5.
+        """
+        points = training.held_out[0]
+        half_length = 1 / float(training.ansatz.features.inverse_half_length[0])
+        evaluations = result.evaluations
+        for _ in range(ROUNDS):
+            sizes, self.magnitudes = term_sizes(training.objective, points, self.earlier, half_length)
+            training.objective, again = rescaled(training.objective, sizes)
+            if not again:
+                break
+            output = training.ansatz.network.output
+            _, taken = solve_output_layer(training.objective, output, training.collocation, iterations=NEWTON_STEPS)
+            evaluations += taken
+        return replace(result, terms=training.objective.term_values(training.collocation), evaluations=evaluations)
 
     @property
     def is_satisfied(self) -> bool:
