@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinnsolve.problems import Problem
-from pinnsolve.references.grading import curved
+from pinnsolve.references.grading import curved, inverted_to_rounding
 from pinnsolve.references.meshing import condition_at
 from pinnsolve.references.triangles import exponents
 from pinnsolve.references.weak_form import BoundaryTerm, WeakForm
@@ -39,7 +39,8 @@ class GalerkinSystem:
         from skfem import Basis, ElementTriP4
 
         assert self.problem.domain is not None
-        return Basis(curved(self.problem.domain, self.mesh), ElementTriP4(), intorder=2 * DEGREE)
+        mesh = curved(self.problem.domain, self.mesh)
+        return Basis(mesh, ElementTriP4(), mapping=inverted_to_rounding(mesh), intorder=2 * DEGREE)
 
     @cached_property
     def _sides(self) -> list[tuple[BoundaryTerm, NDArray[np.intp]]]:

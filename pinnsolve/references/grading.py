@@ -128,3 +128,22 @@ def curved(domain: Domain, mesh: Any) -> Any:
     numbers = curved.dofs.facet_dofs[0, facets]
     places[:, numbers] = projected(domain, ends, places[:, numbers].T).T
     return MeshTri2(places, curved.t)
+
+
+def inverted_to_rounding(mesh: Any) -> Any:
+    """Return the mesh's mapping, with an inverse that is content with the rounding of its smallest triangles.
+
+    scikit-fem's Newton iteration ends at 1e-12 of a triangle. In one of size h, coordinates of size 1 are known to
+    eps/h of it, which is more in triangles that are graded towards a corner.
+    """
+    from skfem.mapping import MappingIsoparametric
+
+    ends = mesh.p[:, mesh.facets[:2]]
+    shortest = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=0).min()
+    tolerance = max(1e-12, 1e3 * np.finfo(float).eps * np.abs(mesh.p).max() / shortest)
+
+    class Mapping(MappingIsoparametric):
+        def invF(self, x: Any, tind: Any = None, newton_max_iters: int = 50) -> Any:
+            return super().invF(x, tind, newton_max_iters, tolerance)
+
+    return Mapping(mesh, mesh.elem(), mesh.bndelem)
