@@ -19,9 +19,11 @@ from pinnsolve.solving import finish, prepare, resolve_settings
 from pinnsolve.solving.march import March
 from pinnsolve.solving.step_control import SHORTEST, UNSOLVED, StepControl
 from pinnsolve.training import least_squares as least_squares_module
+from pinnsolve.training import window_features
 from pinnsolve.training.frozen import FrozenObjective, is_freezable
 from pinnsolve.training.jacobian import jacobian
 from pinnsolve.training.least_squares import solve_output_layer
+from pinnsolve.training.loop import StepResult
 from pinnsolve.training.window_features import FeatureChoice, WindowFeatureStage
 
 EPS = np.finfo(float).eps
@@ -257,3 +259,44 @@ def test_a_relaxation_oscillation_is_solved_in_windows_that_follow_it(problem_fr
     assert lengths[at_the_jump] < 0.1 * lengths.max()
     assert "windows of time; random features in windows as long as these solve them" in session.plan_reason
     assert solution.reason == "converged: the residual is rounding"
+
+
+BLOW_UP = """
+title = "A solution that ends"
+[coordinates]
+t = [0, 2]
+[equations]
+e = "u_t = u^2"
+[[conditions]]
+where = "t = 0"
+equation = "u = 1"
+[reference]
+solver = "none"
+"""
+
+
+def test_what_lies_beyond_a_singularity_is_not_passed_for_a_solution(problem_from):
+    session = prepare(problem_from(BLOW_UP), resolve_settings({"time_limit": 6.0}))
+    for _ in session.train():
+        pass
+    solution = finish(session)
+    t = np.linspace(0, 0.9, 50)
+    assert np.abs(solution(t[:, None])["u"] * (1 - t) - 1).max() < 1e-6
+    (told,) = [text for text in solution.warnings if "cannot be trusted" in text]
+    start = float(told.split("t = ")[1].split(" on")[0])
+    assert 0.9 < start < 1.0001
+    assert "converged" not in solution.reason
+
+
+def test_features_that_overflow_are_passed_over(problem_from, monkeypatch):
+    training = prepare(problem_from(RELAXATION), resolve_settings({"training.steps": 5})).training
+    stage = training.plan[0]
+    solved = iter([StepResult({"e": float("nan")})] * 3)
+    monkeypatch.setattr(window_features, "solve_features", lambda *_, **__: next(solved))
+    stage.choice = None
+    stage.widths = (80, 80)
+    monkeypatch.setattr(window_features, "SCALES", (1.0, 2.0, 4.0))
+    stage.activations = ["tanh"]
+    assert list(stage.steps(training)) == []
+    assert stage.found is None
+    assert training.is_paused

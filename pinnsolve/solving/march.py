@@ -62,10 +62,17 @@ class Window:
         tensors = {f"network.{name}": value for name, value in self.ansatz.network.state_dict().items()}
         return tensors | {f"collocation.{index}": points for index, points in enumerate(self.training.collocation)}
 
-    def restore(self, network: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
-        """Take over the network of this description, and the collocation points, of a finished window."""
+    def restore(self, network: Mapping[str, Any], tensors: dict[str, Tensor], held_out: float) -> None:
+        """Take over the network of this description, and the collocation points, of a finished window.
+
+        Args:
+            network: its description.
+            tensors: of `tensors`.
+            held_out: the objective that it leaves on the held-out points.
+        """
         self.ansatz.network = self.ansatz.network.described(network)
         self.ansatz.network.load_state_dict(below("network.", tensors))
+        self.training.finish(held_out)
         points = below("collocation.", tensors)
         self.training.collocation = [points[str(index)] for index in range(len(points))]
 

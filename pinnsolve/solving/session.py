@@ -33,6 +33,7 @@ from pinnsolve.training import Budget, Training, TrainingStep
 from pinnsolve.training.loop import below
 
 MARCH_GOAL = 1e-13  # held-out objective at which a window leaves the rest of its time to later ones
+UNSOLVED_REASON = "stagnation: shorter windows of time are not solved either"
 WINDOW = "window"  # begins what is said of one of them
 WINDOW_SEED = 1_000_003  # from one window of time to the next
 
@@ -123,6 +124,7 @@ class Session:
         while self._goes_on():
             yield from self._train_window()
         self._keep_the_better()
+        self.warnings += self._unsolved()
 
     @property
     def training(self) -> Training:
@@ -164,7 +166,8 @@ class Session:
     @property
     def reason(self) -> str:
         """Why training ended; empty while it goes on."""
-        return self.training.reason
+        reason = self.training.reason
+        return UNSOLVED_REASON if reason.startswith("converged") and self._unsolved() else reason
 
     @property
     def parameters(self) -> int:
@@ -189,7 +192,8 @@ class Session:
         finished = []
         for index, (window, later) in enumerate(zip(self.windows, self.windows[1:], strict=False)):
             tensors |= {f"windows.{index}.{name}": value for name, value in window.tensors().items()}
-            finished.append({"network": window.ansatz.network.description(), "end": later.training.budget.origin})
+            about = {"network": window.ansatz.network.description(), "held_out": window.training.best_held_out}
+            finished.append(about | {"end": later.training.budget.origin})
         if self.whole is not None:
             tensors |= {f"whole.{name}": value for name, value in self.whole.tensors().items()}
         return tensors, {
@@ -201,6 +205,7 @@ class Session:
             "control": self.control.state(),
             "march_origin": self.windows[0].training.budget.origin,
             "whole": None if self.whole is None else self.whole.ansatz.network.description(),
+            "whole_held_out": None if self.whole is None else self.whole.training.best_held_out,
             "windows": finished,
             "residual_evaluations": self.residual_evaluations,
         }
@@ -210,7 +215,7 @@ class Session:
         moved = {name: tensor.to(self.device) for name, tensor in tensors.items()}
         self.headway.early = values["early"]
         if values["whole"] is not None:
-            self.windows[0].restore(values["whole"], below("whole.", moved))
+            self.windows[0].restore(values["whole"], below("whole.", moved), float(values["whole_held_out"]))
             self.whole = self.windows[0]
         self.control.restore(values["control"])
         march = March(self.posed, tuple(Fraction(end) for end in values["ends"]), bool(values["is_adaptive"]))
@@ -218,7 +223,8 @@ class Session:
             self.march = march
             self._replace_window(tuple(values["march_origin"]), None)
         for index, finished in enumerate(values["windows"]):
-            self.windows[-1].restore(finished["network"], below(f"windows.{index}.", moved))
+            tensors_of_it = below(f"windows.{index}.", moved)
+            self.windows[-1].restore(finished["network"], tensors_of_it, float(finished["held_out"]))
             self._begin_window(tuple(finished["end"]))
         window = self.windows[-1]
         network = window.ansatz.network.described(values["network"])
@@ -345,6 +351,17 @@ class Session:
                 f"{count} windows of time were tried and left a larger residual than all of it at once",
             ]
             self.windows, self.march, self.whole = [self.whole], March(self.posed), None
+
+    def _unsolved(self) -> list[str]:
+        """Return what is to be said of adaptive windows that are not solved: nothing after the first can be trusted."""
+        bad = [k for k, window in enumerate(self.windows) if window.training.best_held_out > UNSOLVED]
+        if not (self.march.is_adaptive and bad):
+            return []
+        start = f"{self.problem.time} = {float(self.march.edges[bad[0]]):.6g}"
+        return [
+            f"The solution cannot be trusted from {start} on: {len(bad)} of {len(self.windows)} windows of time are "
+            "not solved; a singularity, a jump, chaos, or too little time (--time-limit)"
+        ]
 
     def _begin_window(self, origin: tuple[float, int] | None = None) -> None:
         """Prepare the next window, from the end of the one before and its network.

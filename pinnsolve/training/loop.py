@@ -275,6 +275,10 @@ class Training:
         """The least objective on the held-out points so far."""
         return self._best[0]
 
+    def finish(self, held_out: float) -> None:
+        """Take the network in the ansatz for the best, which leaves so much on the held-out points."""
+        self._best = held_out, self.ansatz.network
+
     def adopt_best(self) -> None:
         """Put the network with the least held-out objective into the ansatz; training would go on with its own."""
         if self._best[1] is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 
 from pinnsolve.training.features import RESOLVED, SCALES, SMALL_SCALES, FeatureTrial, Stateless, solve_features
 from pinnsolve.training.least_squares import solve_output_layer
@@ -89,6 +90,8 @@ class WindowFeatureStage(Stateless):
         for trial in self._trials():
             started = training.budget.elapsed
             result = solve_features(training, trial.width, trial.features, self.groups, NEWTON_STEPS, evenly=True)
+            if not isfinite(result.loss):
+                continue  # the solution grows beyond all bounds in so long a window, or in Newton's first steps
             yield self._scaled(training, result) if len(self.groups) == 1 else result
             self._judge(trial, training.last_held_out, training.budget.elapsed - started)
             if self.is_satisfied:
@@ -139,7 +142,8 @@ class WindowFeatureStage(Stateless):
                 for scale in SCALES:
                     yield _Trial(width, FeatureTrial(name, (scale,) * len(self.groups)))
             yield from self._neighbours(width)
-        assert self.found is not None
+        if self.found is None:
+            return
         before = float("inf")
         while 2 * width <= self.widths[1] and GROWTH * self.took <= self.pace and self._held_out < before / WORTH:
             width, before = 2 * width, self._held_out
@@ -148,8 +152,8 @@ class WindowFeatureStage(Stateless):
             yield from self._neighbours(width)
 
     def _neighbours(self, width: int) -> Iterator[_Trial]:
-        """Yield the best so far with the scale of one group after the other changed."""
-        for axis in range(len(self.groups)):
+        """Yield the best so far with the scale of one group after the other changed; nothing if there is none."""
+        for axis in range(len(self.groups) if self.found is not None else 0):
             for factor in (2.0, 0.5):
                 assert self.found is not None
                 scales = list(self.found.scales)
