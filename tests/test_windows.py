@@ -377,6 +377,19 @@ def test_the_complex_step_goes_through_the_end_states_of_a_march(problem_from, t
             assert np.abs(found - jet[partial].numpy()).max() <= bound, (partial, modes)
 
 
+def test_of_many_windows_a_few_are_audited_those_at_evenly_spaced_times(problem_from):
+    problem = problem_from(HEAT)
+    part = prepare(problem, resolve_settings(QUICK)).ansatz
+    short = [0.5 * k / 200 for k in range(101)]  # a hundred windows in the first half of the time, four in the other
+    edges = [*short, 0.3125, 0.375, 0.4375, 0.5]
+    ansatz = PiecewiseAnsatz(1, edges, [part] * (len(edges) - 1))
+    samples = audit_samples(problem, ansatz, 256, 0, torch.device("cpu"))
+    assert len(samples) == 8
+    assert [sample.lower[1] for _, sample in samples][4:] == edges[100:104]
+    expected = 256 * (4 * 0.0625 / 0.27)  # as many in all, evenly over what is audited: 4 · 0.0625 + 4 · 0.005 of 0.5
+    assert sum(len(sample.points) for _, sample in samples[4:]) == pytest.approx(expected, abs=40)
+
+
 def test_no_stencil_of_training_crosses_a_joint(problem_from):
     session = _marched(problem_from, derivatives="fd")
     problem, ansatz = session.problem, session.ansatz

@@ -19,6 +19,7 @@ from pinnsolve.problems import Problem
 from pinnsolve.problems.geometry import Domain
 from pinnsolve.problems.places import Place
 
+MOST_PARTS = 8  # of a march that are audited: each takes as long as a whole solution
 _POINT_BITS = 12  # points are multiples of unit/2^12
 _SMALLEST = {"float64": -38, "float32": -24}  # exponents of the least step: 10 and 6 decades below the largest
 _MANTISSAS = ((0.125, 1), (0.1875, 3), (0.375, 3), (0.75, 3))  # each with its multiple of its last bit
@@ -102,18 +103,31 @@ def audit_samples(
     """Return what to audit, and where: the trial solution in the box of the problem, or each of its parts.
 
     A part stands in its own window of time, so that no stencil crosses the joint of two windows; the parts
-    share `count` points and their units. A part in whose window no point lies is left out.
+    share about `count` points and their units. Of many parts at most `MOST_PARTS` are audited, spread over the time; a
+    part in whose window no point lies is left out.
     """
     if not isinstance(ansatz, PiecewiseAnsatz):
         return [(ansatz, audit_sample(problem, count, seed, device))]
     lower, upper = problem.box
-    room = upper - lower
-    room[ansatz.axis] = min(high - low for low, high in ansatz.windows)
-    sample = audit_sample(problem, count, seed, device, room)
+    room, chosen = upper - lower, _spread_over_time(ansatz)
+    lengths = [high - low for low, high in (ansatz.windows[k] for k in chosen)]
+    share = min(sum(lengths) / room[ansatz.axis], 1.0)
+    room[ansatz.axis] = min(lengths)
+    sample = audit_sample(problem, round(count / share), seed, device, room)
     index = ansatz.window(sample.points)
-    parts = enumerate(zip(ansatz.parts, ansatz.windows, strict=True))
-    samples = [(part, sample.within(ansatz.axis, ends, index == window)) for window, (part, ends) in parts]
+    samples = [(ansatz.parts[k], sample.within(ansatz.axis, ansatz.windows[k], index == k)) for k in chosen]
     return [(part, each) for part, each in samples if len(each.points)]
+
+
+def _spread_over_time(ansatz: PiecewiseAnsatz) -> list[int]:
+    """Return which parts to audit: all of a few, else those at evenly spaced times, which favour long windows."""
+    windows = ansatz.windows
+    if len(windows) <= MOST_PARTS:
+        return list(range(len(windows)))
+    start, end = windows[0][0], windows[-1][1]
+    times = start + (end - start) * (np.arange(MOST_PARTS) + 0.5) / MOST_PARTS
+    ends = np.array([high for _, high in windows])
+    return np.unique(np.searchsorted(ends, times)).tolist()
 
 
 def audit_sample(
