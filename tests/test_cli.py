@@ -57,6 +57,16 @@ def _refused(done: subprocess.CompletedProcess[str], code: int, match: str) -> N
     assert done.stdout == ""
 
 
+def test_a_solve_says_that_it_computes_a_reference_where_it_does(place):
+    exact = _run(place, "solve", "logistic", *QUICK)
+    assert exact.stderr.startswith("plan:")
+    text = LOGISTIC.split("[reference]")[0] + '[reference]\nsolver = "auto"\n'
+    (place / "problems" / "logistic.toml").write_text(text)
+    computed = _run(place, "solve", "logistic", *QUICK)
+    assert computed.stderr.startswith("reference: being computed by solve_ivp (kept if that takes long)\nplan:")
+    assert exact.returncode == computed.returncode == 0
+
+
 def test_a_solve_leaves_a_run_folder_and_a_summary(place):
     done = _run(place, "solve", "logistic", *QUICK, "--name", "first")
     assert done.returncode == 0, done.stderr

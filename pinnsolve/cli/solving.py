@@ -74,10 +74,14 @@ def solve_command(
     problem, settings = request.resolved()
     command = shlex.join(["pinnsolve", *sys.argv[1:]])
     _refuse_inconsistent(problem)
+    from pinnsolve.references import known_reference
     from pinnsolve.runs import RunFolder, recording
     from pinnsolve.solving import prepare
 
-    session = prepare(problem, settings)
+    known = known_reference(problem)
+    if known is None and not quiet:
+        _announce_reference(problem)
+    session = prepare(problem, settings, known)
     if not session.leads:  # started by torchrun: the first process writes what all have trained
         _follow(session)
         return
@@ -106,6 +110,15 @@ def resume_command(
         command = str(folder.settings().get("problem", {}).get("command", ""))
         metrics = _driven(session, folder, command, quiet=quiet)
     _print_outcome(metrics, folder, json=json, quiet=quiet)
+
+
+def _announce_reference(problem: Problem) -> None:
+    """Say that a reference is being computed, which may take a minute before training begins."""
+    from pinnsolve.references import applicable
+
+    names = [] if problem.reference.solver == "none" else [solver.name for solver in applicable(problem)]
+    if names:
+        say(f"reference: being computed by {' or '.join(names)} (kept if that takes long)", stderr=True)
 
 
 def _follow(session: Session) -> None:
