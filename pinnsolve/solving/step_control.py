@@ -70,7 +70,10 @@ class StepControl:
         """Return the control of a march through this problem."""
         space = len(problem.coordinates) - 1
         name = settings.network.trained_activation
-        given = None if space else FeatureChoice(name, (SCALE,), WIDTH, held_out=float("inf"))
+        scales = (
+            (SCALE, SCALE) if settings.network.random_fourier else (SCALE,)
+        )  # random Fourier features have their own
+        given = None if space else FeatureChoice(name, scales, WIDTH, held_out=float("inf"))
         return cls(space, settings.time_limit, given, given)
 
     @property
