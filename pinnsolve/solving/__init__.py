@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pinnsolve.problems import Problem, load_problem
-from pinnsolve.solving.session import Progress, Session, prepare
+from pinnsolve.solving.progress import Progress
+from pinnsolve.solving.session import Session, prepare
 from pinnsolve.solving.settings import Settings, named_options, problem_settings, resolve_settings
 from pinnsolve.solving.solution import Solution, audited, finish
 

@@ -26,53 +26,17 @@ from pinnsolve.solving.end_states import end_states
 from pinnsolve.solving.headway import Headway, adapts_from_the_start
 from pinnsolve.solving.march import March, Window
 from pinnsolve.solving.preparation import chosen_device, prepare_window
+from pinnsolve.solving.progress import Progress
 from pinnsolve.solving.settings import Settings
 from pinnsolve.solving.step_control import UNSOLVED, StepControl
 from pinnsolve.solving.watch import Monitor, Safeguard
-from pinnsolve.training import Budget, Training, TrainingStep
-from pinnsolve.training.loop import below
+from pinnsolve.training import Budget, Training
+from pinnsolve.training.loop import CONVERGED, below
 
 MARCH_GOAL = 1e-13  # held-out objective at which a window leaves the rest of its time to later ones
 UNSOLVED_REASON = "stagnation: shorter windows of time are not solved either"
 WINDOW = "window"  # begins what is said of one of them
 WINDOW_SEED = 1_000_003  # from one window of time to the next
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One recorded step: what training did, when, and how far the solution is from the reference.
-
-    Attributes:
-        training: the step.
-        seconds: since training began.
-        error: over the part of the domain that is solved so far; None without a reference.
-        window: the window of time, from 1; None for a problem that is not marched.
-        equations: names of the equations, which all windows share.
-        evaluations: residuals evaluated at points so far.
-    """
-
-    training: TrainingStep
-    seconds: float
-    error: float | None
-    window: int | None = None
-    equations: tuple[str, ...] = ()
-    evaluations: int = 0
-
-    def row(self) -> dict[str, Any]:
-        """Return the step as a row of history.csv."""
-        step = self.training
-        row: dict[str, Any] = {"step": step.step, "seconds": round(self.seconds, 4), "stage": step.stage}
-        row |= {"loss": step.loss, "error": self.error}
-        row |= self._terms() | {"damping": step.damping, "points": step.points, "held_out": step.held_out}
-        return row | {"evaluations": self.evaluations}
-
-    def _terms(self) -> dict[str, float | None]:
-        """Return the shares of the loss; those of conditions together where soft ones vary from window to window."""
-        terms = self.training.terms
-        if self.window is None:
-            return dict(terms)
-        soft = sum(value for name, value in terms.items() if name not in self.equations)
-        return {"window": self.window, **{name: terms[name] for name in self.equations}, "conditions": soft}
 
 
 @dataclass
@@ -167,7 +131,7 @@ class Session:
     def reason(self) -> str:
         """Why training ended; empty while it goes on."""
         reason = self.training.reason
-        return UNSOLVED_REASON if reason.startswith("converged") and self._unsolved() else reason
+        return UNSOLVED_REASON if reason == CONVERGED and self._unsolved() else reason
 
     @property
     def parameters(self) -> int:
@@ -386,7 +350,7 @@ class Session:
 
 def _why_features_end(training: Training) -> str:
     if training.is_converged:
-        return "converged: the residual is rounding"
+        return CONVERGED
     return "stagnation: more features lower the residual no further"
 
 

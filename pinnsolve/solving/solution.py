@@ -34,7 +34,8 @@ from pinnsolve.networks import Ansatz
 from pinnsolve.networks.piecewise import PiecewiseAnsatz, parts_of
 from pinnsolve.problems import Problem
 from pinnsolve.solving.differentiation import steps_of
-from pinnsolve.solving.session import Progress, Session
+from pinnsolve.solving.progress import Progress
+from pinnsolve.solving.session import Session
 from pinnsolve.solving.settings import Settings
 from pinnsolve.training import TrainingStep
 

@@ -70,9 +70,8 @@ class StepControl:
         """Return the control of a march through this problem."""
         space = len(problem.coordinates) - 1
         name = settings.network.trained_activation
-        scales = (
-            (SCALE, SCALE) if settings.network.random_fourier else (SCALE,)
-        )  # random Fourier features have their own
+        groups = 2 if settings.network.random_fourier else 1  # random Fourier features have a scale of their own
+        scales = (SCALE,) * groups
         given = None if space else FeatureChoice(name, scales, WIDTH, held_out=float("inf"))
         return cls(space, settings.time_limit, given, given)
 

@@ -20,6 +20,7 @@ from pinnsolve.training.objective import Objective
 from pinnsolve.training.settings import TrainingSettings
 from pinnsolve.training.workers import ALONE, Workers
 
+CONVERGED = "converged: the residual is rounding"  # why training ended
 ROUNDING = 1e-26  # a held-out objective below this is rounding: residuals of 1e-13 of their scale
 FEWEST, MOST = 8, 14  # 2^8 to 2^14 points of a gradient step, unless the settings fix them
 ENOUGH = 11  # 2^11 to begin with, however many parameters there are
@@ -355,7 +356,7 @@ class Training:
         if self.budget.elapsed >= self.budget.seconds:
             return "time limit"
         if self.is_converged:
-            return "converged: the residual is rounding"
+            return CONVERGED
         return f"stagnation: {self.plan[-1].name} lowers the residual no further"
 
     def _check(self, result: StepResult) -> None:
