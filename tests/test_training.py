@@ -18,6 +18,7 @@ from pinnsolve.networks import (
 )
 from pinnsolve.networks.multilayer import random_features, widened
 from pinnsolve.problems import Problem
+from pinnsolve.solving import solve
 from pinnsolve.training import Budget, Objective, Training, TrainingSettings, build_objective, make_plan
 from pinnsolve.training.jacobian import generic_jacobian, gram, jacobian
 from pinnsolve.training.least_squares import least_squares
@@ -279,6 +280,26 @@ def test_least_squares_with_a_dead_column_and_too_few_rows():
     assert torch.isfinite(solution).all()
     assert solution[1] == 0
     assert matrix[:, :3] @ solution == pytest.approx([3.0, 1.0], rel=1e-9)
+
+
+def test_a_column_that_almost_vanishes_gets_no_huge_weight():
+    """Damped by its own norm, 1e-30, its weight would be 1e29; by the median norm m, it is at most |b| / (μ m)."""
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(40, 6, generator=generator, dtype=torch.float64)  # [A b]
+    matrix[:, 2] *= 1e-30
+    solution, _ = least_squares([matrix], damping=1e-13)
+    norms = torch.linalg.vector_norm(matrix, dim=0)
+    assert abs(solution[2]) <= norms[-1] / (1e-13 * norms[:-1].median())
+    # columns of other fields do not count: with fields of their own, both keep the scale that they have
+    alone, _ = least_squares([matrix], damping=1e-13, fields=torch.tensor([0, 0, 1, 0, 0]))
+    assert abs(alone[2]) > 1e25
+
+
+def test_an_activation_that_turns_affine_solves_a_kink():
+    """GELU is affine away from 0, so that many units vanish in u_xx; their rounding must not swamp u."""
+    solution = solve("elu_home", activation="gelu", optimizer="least-squares", steps=11, seed=1)
+    # 400 units of scale s resolve the jump of u_xx to about 1/s: with s = 64, an error of 1e-2 is a bound with room
+    assert solution.fields["u"].relative_l2 < 1e-2
 
 
 def test_qr_keeps_the_digits_that_normal_equations_lose():

@@ -182,7 +182,7 @@ def named_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     for name in options:
         if name not in SHORT_NAMES and name not in Settings.model_fields:
-            raise SettingsError(unknown_name("setting", name, [*SHORT_NAMES, *Settings.model_fields]))
+            raise SettingsError(unknown_name("setting", name, sorted({*SHORT_NAMES, *Settings.model_fields})))
     return {SHORT_NAMES.get(name, name): value for name, value in options.items() if value is not None}
 
 

@@ -24,18 +24,26 @@ DAMPING = 1e-13  # of each column's norm: far below what a column contributes, f
 _NUMBERS_IN_MEMORY = 2**27  # numbers of the matrix that are held at once: 1 GB
 
 
-def triangular_factor(rows: Iterable[Tensor], damping: float = 0.0, workers: Workers = ALONE) -> Tensor:
+def triangular_factor(
+    rows: Iterable[Tensor], damping: float = 0.0, workers: Workers = ALONE, fields: Tensor | None = None
+) -> Tensor:
     """Return the triangular factor R (P, P) of the QR decomposition of all rows stacked.
 
     Args:
         rows: chunks (m, P) of the matrix; the last column may hold a right-hand side.
-        damping: μ; the rows μ·diag(column norms of the first chunk) are put on top of the matrix.
+        damping: μ; the rows μ·diag(norms) are put on top of the matrix, with the columns' norms in the first chunk,
+            or their median over the columns of the same field if that is larger.
         workers: the processes that hold rows, as many each.
+        fields: (P - 1,), a number per column; all the same if not given.
     """
     factor: Tensor | None = None
     for chunk in rows:
         if factor is None:
             norms = torch.linalg.vector_norm(chunk, dim=0)
+            # a unit that is affine on the whole domain may vanish in the equations and not in the solution: damped by
+            # its own norm alone, it gets a huge weight, and the solution drowns in its rounding
+            for field in [...] if fields is None else [fields == k for k in fields.unique()]:
+                norms[:-1][field] = norms[:-1][field].clamp_min(float(norms[:-1][field].median()))
             norms[-1] = 0.0  # the right-hand side is not damped
             factor = torch.diag(damping * norms)
         factor = torch.linalg.qr(torch.cat([factor, chunk]), mode="r").R
@@ -44,15 +52,18 @@ def triangular_factor(rows: Iterable[Tensor], damping: float = 0.0, workers: Wor
     return factor if workers.count == 1 else torch.linalg.qr(workers.stacked(factor), mode="r").R
 
 
-def least_squares(rows: Iterable[Tensor], damping: float = DAMPING, workers: Workers = ALONE) -> tuple[Tensor, float]:
+def least_squares(
+    rows: Iterable[Tensor], damping: float = DAMPING, workers: Workers = ALONE, fields: Tensor | None = None
+) -> tuple[Tensor, float]:
     """Return x (P,) that minimises ‖A x - b‖₂² + μ² ‖diag(norms) x‖₂², and the norm ‖A x - b‖₂ that remains.
 
     Args:
         rows: chunks (m, P + 1) of [A b].
         damping: μ.
         workers: the processes that hold rows.
+        fields: (P,), a number per column; norms are those of `triangular_factor`.
     """
-    factor = triangular_factor(rows, damping, workers)
+    factor = triangular_factor(rows, damping, workers, fields)
     size = factor.shape[1] - 1
     triangle, right = factor[:size, :size], factor[:size, size]
     # a column that vanishes everywhere (a dead unit) has a zero on the diagonal: its weight stays 0
@@ -85,12 +96,12 @@ def solve_output_layer(
         vector_to_parameters(weights, output.parameters())
         return objective.value(points) if frozen is None else frozen.value(weights)
 
-    count = sum(objective.total_count(place) for place in points)
+    count, fields = sum(objective.total_count(place) for place in points), _fields(output)
     weights = parameters_to_vector(output.parameters()).detach().clone()
     loss, evaluations = value(weights), count
     for _ in range(iterations):
         rows = _stacked(objective, output, points) if frozen is None else [frozen.rows(weights)]
-        step, _ = least_squares(rows, damping, objective.workers)
+        step, _ = least_squares(rows, damping, objective.workers, fields)
         evaluations += count
         for halving in range(6):
             tried = weights - step * 0.5**halving
@@ -104,6 +115,17 @@ def solve_output_layer(
         if gain > 0.5:
             break
     return loss, evaluations
+
+
+def _fields(output: nn.Module) -> Tensor:
+    """Return the number of the field (P,) that each output weight belongs to."""
+    numbers, count = [], 0
+    for layer in output.modules():
+        if isinstance(layer, nn.Linear):
+            own = torch.arange(count, count + layer.out_features, device=layer.weight.device)
+            numbers += [own.repeat_interleave(layer.in_features), own]
+            count += layer.out_features
+    return torch.cat(numbers)
 
 
 def _stacked(objective: Objective, output: nn.Module, points: Sequence[Tensor]) -> Iterator[Tensor]:
