@@ -7,6 +7,7 @@ clock is what the first process says: all of them take the same decisions, step 
 
 from __future__ import annotations
 
+import atexit
 import os
 from dataclasses import dataclass
 
@@ -94,6 +95,7 @@ def join_workers(device: torch.device) -> Workers:
             processes.init_process_group("nccl" if device.type == "cuda" else "gloo")
         except (RuntimeError, ValueError) as error:
             raise ResourceError(f"the {count} processes of this run cannot reach each other: {error}") from None
+        atexit.register(processes.destroy_process_group)  # else its threads may abort a process that ends
     return Workers(processes.get_rank(), count, device)
 
 
