@@ -47,6 +47,19 @@ class Place:
             points = points[restriction.holds(points)]
         return points
 
+    def towards_ends(self, unit: Points) -> Points:
+        """Return positions in the unit cube (N, dimension) that gather where a coordinate begins and ends.
+
+        (1 - cos π s)/2, whose density is that of Chebyshev points: what is fitted to them does not swing beyond the
+        last of them (Runge's phenomenon). Coordinates that are periodic, or bounded by a shape, stay as they are.
+        """
+        shaped = () if self.problem.domain is None else self.problem.domain.axes
+        moved = unit.copy()
+        for axis, coordinate in enumerate(self.problem.coordinates):
+            if not coordinate.periodic and axis not in shaped:
+                moved[:, axis] = (1 - np.cos(np.pi * unit[:, axis])) / 2
+        return moved
+
     def sobol(self, count: int, seed: int) -> Points:
         """Return so many Sobol points of the place; fewer, or none, if next to nothing of it is there.
 

@@ -18,6 +18,7 @@ from pinnsolve.training.least_squares import solve_output_layer
 from pinnsolve.training.loop import StepResult, Training
 
 FEATURE_POINTS_PER_UNIT = 4
+ENDS = 0.5  # share of their points that gather towards the ends: random features swing beyond the last of them
 FIRST_WIDTH, LAST_WIDTH = 400, 3200
 SCALES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of random features, per half length of the domain
 SMALL_SCALES = (0.25, 0.5)  # of a coordinate along which the solution hardly turns
@@ -167,9 +168,10 @@ def solve_features(
     iterations: int,
     *,
     sites: Sequence[Sequence[int]] = (),
-    evenly: bool = False,
 ) -> StepResult:
     """Put random features into the ansatz and solve their output layer on fresh points.
+
+    The points follow no residual: that of random features swings from point to point and tells nothing.
 
     Args:
         training: gives objective, points and the small network, and gets the wide one.
@@ -178,7 +180,6 @@ def solve_features(
         groups: columns of the network's inputs that share a scale.
         iterations: Gauss-Newton steps.
         sites: columns of which a unit reads those of one corner or hole, or none.
-        evenly: whether the points are spread evenly.
     """
     small = training.trained
     scales = [0.0] * small.inputs
@@ -187,7 +188,7 @@ def solve_features(
             scales[column] = scale
     phi = activation(trial.activation, small.activation.alpha)
     wide = random_features(small, width, scales, training.generator, phi, sites)
-    return solve_wide(training, wide, FEATURE_POINTS_PER_UNIT * width, iterations, evenly=evenly)
+    return solve_wide(training, wide, FEATURE_POINTS_PER_UNIT * width, iterations, ends=ENDS)
 
 
 def solve_wide(
@@ -196,8 +197,7 @@ def solve_wide(
     rows: int,
     iterations: int,
     drawn_with: Network | None = None,
-    *,
-    evenly: bool = False,
+    ends: float | None = None,
 ) -> StepResult:
     """Solve the output layer of a wide network on fresh points.
 
@@ -207,11 +207,11 @@ def solve_wide(
         rows: residuals, which are shared among the equations.
         iterations: Gauss-Newton steps.
         drawn_with: a network of the same values, to choose the points with at less cost.
-        evenly: whether to choose none of them by the residual, which tells nothing before the first solve.
+        ends: if given, no points are chosen by the residual, and this share gathers towards the coordinates' ends.
     """
     count = max(rows // len(training.objective.blocks[0].residuals), 64)
     training.ansatz.network = drawn_with or wide
-    points = training.fresh_points(count, evenly=evenly)
+    points = training.fresh_points(count, ends)
     training.ansatz.network = wide
     wide.hidden.requires_grad_(False)
     _, evaluations = solve_output_layer(training.objective, wide.output, points, iterations=iterations)

@@ -252,9 +252,15 @@ class Training:
         if self.settings.points is None:
             self.batch.observe(result.loss, result.fitted)
 
-    def fresh_points(self, count: int, *, evenly: bool = False) -> Sequence[Tensor]:
-        """Draw and return new collocation points, a share of them chosen by the residual unless spread evenly."""
-        self.collocation = self.objective.draw(count, 0.0 if evenly else self.settings.adaptive, self.generator)
+    def fresh_points(self, count: int, ends: float | None = None) -> Sequence[Tensor]:
+        """Draw and return new collocation points, a share of them chosen by the residual.
+
+        Args:
+            count: of the interior points.
+            ends: if given, none is chosen by the residual, and this share gathers towards the ends of the coordinates.
+        """
+        share = self.settings.adaptive if ends is None else 0.0
+        self.collocation = self.objective.draw(count, share, self.generator, ends or 0.0)
         return self.collocation
 
     def held_out_value(self) -> float:

@@ -76,10 +76,17 @@ class Objective:
         first = sum(len(earlier.residuals) for earlier in self.blocks[:index])
         return slice(first, first + len(self.blocks[index].residuals))
 
-    def draw(self, count: int, fraction: float, generator: Generator) -> list[Tensor]:
-        """Return fresh points for every block: `count` in the interior, fewer on faces."""
+    def draw(self, count: int, fraction: float, generator: Generator, ends: float = 0.0) -> list[Tensor]:
+        """Return fresh points for every block: `count` in the interior, fewer on faces.
+
+        Args:
+            count: of the interior points.
+            fraction: of them that are chosen by the residual.
+            generator: source of the choice.
+            ends: share of the others that gather towards the ends of the coordinates.
+        """
         return [
-            self._interior(block, count, fraction, generator)
+            self._interior(block, count, fraction, generator, ends)
             if block.is_interior
             else block.sampler.draw(max(count // 8, 16))
             for block in self.blocks
@@ -178,7 +185,7 @@ class Objective:
         weighted = zip(values, block.factors, strict=True)
         return torch.stack([(value.detach() * factor).square() for value, factor in weighted]).sum(0).sqrt()
 
-    def _interior(self, block: Block, count: int, fraction: float, generator: Generator) -> Tensor:
+    def _interior(self, block: Block, count: int, fraction: float, generator: Generator, ends: float) -> Tensor:
         causal = self.weighting.causal
 
         def magnitude(points: Tensor) -> Tensor:
@@ -188,7 +195,7 @@ class Objective:
             causal.observe(points, found.square())
             return found * causal(points).sqrt()
 
-        points = residual_weighted(block.sampler, count, fraction, magnitude, generator)
+        points = residual_weighted(block.sampler, count, fraction, magnitude, generator, ends)
         if fraction == 0 and causal is not None:
             magnitude(points)  # without candidates the points themselves show where the residual is
         return points

@@ -81,15 +81,23 @@ class Sampler:
         """Whether there is only one point to draw: the end of an interval."""
         return not self._place.dimension
 
-    def draw(self, count: int) -> Tensor:
+    def draw(self, count: int, ends: float = 0.0) -> Tensor:
         """Return the next points, (count, d), or (1, d) at the end of an interval.
+
+        Args:
+            count: how many, N.
+            ends: share of points of the domain that gather towards the ends of its coordinates.
 
         Raises:
             ValueError: next to nothing of the place lies in the domain or satisfies the condition's restriction.
         """
         if self.is_single_point:
             return self._tensor(self._place.points(np.empty((1, 0))))
-        found = [self._place.points(self._stream.draw(count))]
+        positions = self._stream.draw(count)
+        if ends:
+            gathered = int(ends * count)
+            positions = np.concatenate([self._place.towards_ends(positions[:gathered]), positions[gathered:]])
+        found = [self._place.points(positions)]
         there = len(found[0])
         for _ in range(_MOST_DRAWS):
             if there >= count:
@@ -112,7 +120,12 @@ class Sampler:
 
 
 def residual_weighted(
-    sampler: Sampler, count: int, fraction: float, magnitude: Callable[[Tensor], Tensor], generator: Generator
+    sampler: Sampler,
+    count: int,
+    fraction: float,
+    magnitude: Callable[[Tensor], Tensor],
+    generator: Generator,
+    ends: float = 0.0,
 ) -> Tensor:
     """Return points of which a fraction is drawn in proportion to |residual| among candidates.
 
@@ -124,14 +137,14 @@ def residual_weighted(
         fraction: share of residual-weighted points, in [0, 1].
         magnitude: points (M, d) to |residual| (M,).
         generator: source of the choice, on the CPU.
+        ends: share of the other points that gather towards the ends of the coordinates.
 
     Source: Wu, Zhu, Tan, Kartha, Lu (2023), Comput. Methods Appl. Mech. Eng. 403, 115671 (RAD).
     """
     chosen = min(int(fraction * count), count)
     if chosen == 0 or sampler.is_single_point:
-        return sampler.draw(count)
-    drawn = sampler.draw(count - chosen + CANDIDATES * chosen)
-    even, pool = drawn[: count - chosen], drawn[count - chosen :]
+        return sampler.draw(count, ends)
+    even, pool = sampler.draw(count - chosen, ends), sampler.draw(CANDIDATES * chosen)
     weights = magnitude(pool).double().cpu()
     if not (torch.isfinite(weights).all() and weights.sum() > 0):
         return torch.cat([even, pool[:chosen]])  # the loss that follows names the fault

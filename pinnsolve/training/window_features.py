@@ -89,7 +89,7 @@ class WindowFeatureStage(Stateless):
         self._level = max(training.goal, WORSE * self.accepted)
         for trial in self._trials():
             started = training.budget.elapsed
-            result = solve_features(training, trial.width, trial.features, self.groups, NEWTON_STEPS, evenly=True)
+            result = solve_features(training, trial.width, trial.features, self.groups, NEWTON_STEPS)
             if not isfinite(result.loss):
                 continue  # the solution grows beyond all bounds in so long a window, or in Newton's first steps
             yield self._scaled(training, result) if len(self.groups) == 1 else result
