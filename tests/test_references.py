@@ -1,6 +1,7 @@
 """References: each against an independent route to the same solution."""
 
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -475,6 +476,14 @@ def test_a_solution_that_blows_up_has_no_reference(monkeypatch):
     monkeypatch.setattr(search, "SECONDS", 1.0)
     problem = problem_of(["u_t = u^2"], [("t = 0", "u = 1")], "t = [0, 2]")
     assert find_reference(problem) is None
+
+
+def test_steps_towards_a_blow_up_end_before_they_vanish():
+    """u_t = u_xx + u² from 50 sin(π x) is infinite near t = 1.025; steps shrink to rounding there, and no further."""
+    problem = problem_of(
+        ["u_t = u_xx + u^2"], [("t = 1", "u = 50*sin(pi*x)"), ("boundary", "u = 0")], "x = [0, 1]\nt = [1, 2]"
+    )
+    assert chebyshev.march(evolution_of(problem), 1e-2, time.process_time() + 60.0) is None
 
 
 @pytest.mark.parametrize("solver", [chebyshev, fourier])

@@ -144,7 +144,7 @@ def _windows(evolution: Evolution, accuracy: float, deadline: float) -> Iterator
         if decay > 1.0:
             step *= max(0.2, 0.8 * decay ** (-1 / STAGES)) if np.isfinite(decay) else 0.25
             last = None if not solved.converged else last
-            if step < _SHORTEST * (end - evolution.time[0]):
+            if step < _SHORTEST * (end - evolution.time[0]) or now + step == now:
                 return
             continue
         marked = _unresolved(mesh, values[1:], scale, accuracy, evolution)
