@@ -172,7 +172,7 @@ def _window(left, *, length=Fraction(1, 8), start=Fraction(1, 2), took=1.0, elap
     """Return a march, and the window at its end as the control sees it."""
     found = FeatureChoice("tanh", (2.0, 4.0), 400, left)
     stage = WindowFeatureStage(["tanh"], [[0], [1]], (400, 1600), choice=found, found=found, took=took)
-    stage._level = 2 * left if satisfied else 0.0
+    stage._goal = 2 * left if satisfied else 0.0
     stage._tried = 1 if easy else 3
     training = SimpleNamespace(
         plan=[stage], best_held_out=left, budget=SimpleNamespace(elapsed=elapsed), is_paused=True, stage_index=1
@@ -183,6 +183,28 @@ def _window(left, *, length=Fraction(1, 8), start=Fraction(1, 2), took=1.0, elap
         ansatz=SimpleNamespace(features=SimpleNamespace(plain=[0, 1])),
     )
     return SimpleNamespace(last_length=length, ends=(Fraction(0), start, start + length), count=2), window
+
+
+def test_a_window_nearly_as_good_as_the_one_before_is_enough_where_there_is_no_time_for_more():
+    found = FeatureChoice("tanh", (2.0, 4.0), 400, held_out=1e-9)
+    stage = WindowFeatureStage(["tanh"], [[0], [1]], (400, 1600), choice=found, found=found, took=1.0, accepted=1e-10)
+    stage._goal = 1e-13
+    stage.pace = 4.0  # twice the features would take 5 s
+    assert stage.is_satisfied
+    stage.pace = 6.0
+    assert not stage.is_satisfied
+    stage.pace, stage.accepted = 4.0, 1e-11
+    assert not stage.is_satisfied
+
+
+def test_features_that_solve_nothing_in_a_longer_window_leave_it_to_a_shorter_one():
+    choice = FeatureChoice("tanh", (2.0, 4.0), 400, held_out=1e-12)
+    stage = WindowFeatureStage(["tanh"], [[0], [1]], (400, 1600), choice=choice)
+    widths = []
+    for trial in stage._trials():
+        widths.append(trial.width)
+        stage._judge(trial, 1e-2, 1.0)
+    assert widths == [400]
 
 
 def test_a_window_is_halved_if_nothing_is_solved_or_there_is_time_to_go_on_at_that_pace():

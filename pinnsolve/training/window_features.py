@@ -82,11 +82,11 @@ class WindowFeatureStage(Stateless):
     took: float = 0.0
     name: str = "features"
     _tried: int = 0
-    _level: float = 0.0
+    _goal: float = 0.0
 
     def steps(self, training: Training) -> Iterator[StepResult]:
         """Solve layer after layer; yield after every solve; leave the small network in place at the end."""
-        self._level = max(training.goal, WORSE * self.accepted)
+        self._goal = training.goal
         for trial in self._trials():
             started = training.budget.elapsed
             result = solve_features(training, trial.width, trial.features, self.groups, NEWTON_STEPS)
@@ -120,8 +120,9 @@ class WindowFeatureStage(Stateless):
 
     @property
     def is_satisfied(self) -> bool:
-        """Whether the window is solved, or nearly as well as the one before."""
-        return self._held_out <= self._level
+        """Whether the window is solved, or nearly as well as the one before while there is no time for more."""
+        has_time = GROWTH * self.took <= self.pace
+        return self._held_out <= (self._goal if has_time else max(self._goal, WORSE * self.accepted))
 
     @property
     def is_easy(self) -> bool:
@@ -142,8 +143,8 @@ class WindowFeatureStage(Stateless):
                 for scale in SCALES:
                     yield _Trial(width, FeatureTrial(name, (scale,) * len(self.groups)))
             yield from self._neighbours(width)
-        if self.found is None:
-            return
+        if self.found is None or (self.choice is not None and not self.found.is_known):
+            return  # what served the window before solves nothing in this one: it is too long
         before = float("inf")
         while 2 * width <= self.widths[1] and GROWTH * self.took <= self.pace and self._held_out < before / WORTH:
             width, before = 2 * width, self._held_out
