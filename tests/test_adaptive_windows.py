@@ -211,9 +211,9 @@ def test_a_window_is_halved_if_nothing_is_solved_or_there_is_time_to_go_on_at_th
     assert StepControl(1, 100.0).halves(*_window(10 * UNSOLVED, took=1e6))
     assert not StepControl(1, 100.0).halves(*_window(10 * UNSOLVED, satisfied=True))
     assert not StepControl(1, 100.0).halves(*_window(10 * UNSOLVED, elapsed=95.0))
-    # half the time is left, which is 8 windows of half the length: 0.7 · 90 seconds are enough for 7.9 each
-    assert StepControl(1, 100.0).halves(*_window(0.1 * UNSOLVED, took=7.8))
-    assert not StepControl(1, 100.0).halves(*_window(0.1 * UNSOLVED, took=8.0))
+    # half the time is left, which is 8 windows of half the length: 0.8 · 90 seconds are enough for 9 each
+    assert StepControl(1, 100.0).halves(*_window(0.1 * UNSOLVED, took=8.9))
+    assert not StepControl(1, 100.0).halves(*_window(0.1 * UNSOLVED, took=9.1))
     assert not StepControl(1, 100.0).halves(*_window(1.0, length=SHORTEST))
 
 

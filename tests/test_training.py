@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -19,7 +21,8 @@ from pinnsolve.networks import (
 from pinnsolve.networks.multilayer import random_features, widened
 from pinnsolve.problems import Problem
 from pinnsolve.solving import solve
-from pinnsolve.training import Budget, Objective, Training, TrainingSettings, build_objective, make_plan
+from pinnsolve.training import Budget, Objective, Training, TrainingSettings, build_objective, features, make_plan
+from pinnsolve.training.features import RandomFeatureStage
 from pinnsolve.training.jacobian import generic_jacobian, gram, jacobian
 from pinnsolve.training.least_squares import least_squares
 from pinnsolve.training.levenberg_marquardt import LevenbergMarquardt
@@ -378,6 +381,32 @@ def test_random_features_solve_a_linear_problem_to_rounding(problem_from):
     with torch.no_grad():
         error = (ansatz(t[:, None])["u"] - torch.exp(-t)).abs().max().item()
     assert error < 1e-12  # least squares at roundoff, times a modest norm of the weights
+
+
+@pytest.mark.parametrize(("limit", "widest"), [(14.0, 400), (17.0, 800)])
+def test_a_wider_layer_is_begun_only_if_its_time_is_there(monkeypatch, limit, widest):
+    """A second per solve: 11 of them with 400 features. With 800 a solve is taken to last five times as long."""
+
+    class Clock:
+        elapsed = 0.0
+        last_held_out, trained, ansatz = 1e-8, None, SimpleNamespace(network=None)
+        budget = property(lambda self: self)
+        left = property(lambda self: limit - self.elapsed)
+        used = property(lambda self: self.elapsed / limit)
+
+        def converged(self, before, now):
+            return False
+
+    widths = []
+
+    def solve_features(training, width, *_, **__):
+        widths.append(width)
+        training.elapsed += 1.0
+
+    monkeypatch.setattr(features, "solve_features", solve_features)
+    assert not any(RandomFeatureStage(["tanh"], [[0]], [], is_linear=True).steps(Clock()))
+    assert widths[:11] == [400] * 11
+    assert max(widths) == widest
 
 
 def test_widening_gains_digits_over_the_trained_network(problem_from):

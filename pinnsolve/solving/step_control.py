@@ -26,7 +26,7 @@ SHORTEST = Fraction(1, 2**40)
 MOST_WINDOWS = 2_000
 MOST_WAITING = 8  # windows before a longer one is tried again
 RIGID = 3  # halvings that may gain less than a factor of 10 before space is what features do not resolve
-SOLVING = 0.7  # share of a window's time for one solve; the rest is for preparing it and for looking at others
+SOLVING = 0.8  # share of a window's time for one solve; the rest is for preparing it and for looking at others
 FEWEST = 100  # features
 LATE = 0.9  # share of the time limit after which all that is left of the time is the last window
 

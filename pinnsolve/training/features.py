@@ -25,6 +25,7 @@ SMALL_SCALES = (0.25, 0.5)  # of a coordinate along which the solution hardly tu
 RESOLVED = 1e-4  # a held-out objective below this tells good scales from bad ones
 _PLANE = 3  # groups of inputs: two coordinates, and the functions of corners and holes
 NEIGHBOUR_WIDTH = 800  # up to this width scales are refined coordinate by coordinate
+GROWTH = 5.0  # of the time of a solve with twice the features: 8 for the factorisation, less for the rest
 NEWTON_STEPS = 8  # of Gauss-Newton on the output layer, for nonlinear problems
 
 
@@ -72,8 +73,8 @@ class RandomFeatureStage(Stateless):
     def steps(self, training: Training) -> Iterator[StepResult]:
         """Try widths from small to large; yield after every solve; leave the small network in place at the end."""
         width, before = FIRST_WIDTH, float("inf")
-        while width <= LAST_WIDTH and training.used < self._limit:
-            reached = float("inf")
+        while width <= LAST_WIDTH and training.used < self._limit and GROWTH * self._longest <= training.budget.left:
+            reached, self._longest = float("inf"), 0.0
             for trial in self._trials(width):
                 started = training.budget.elapsed
                 result = solve_features(

@@ -11,7 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
 
-from pinnsolve.training.features import RESOLVED, SCALES, SMALL_SCALES, FeatureTrial, Stateless, solve_features
+from pinnsolve.training.features import (
+    GROWTH,
+    RESOLVED,
+    SCALES,
+    SMALL_SCALES,
+    FeatureTrial,
+    Stateless,
+    solve_features,
+)
 from pinnsolve.training.least_squares import solve_output_layer
 from pinnsolve.training.loop import StepResult, Training
 from pinnsolve.training.scaling import rescaled, term_sizes
@@ -20,7 +28,6 @@ NEWTON_STEPS = 16  # of Gauss-Newton, at most: it ends where a step gains less t
 WORTH = 30.0  # the gain from twice the features without which a shorter window is the better answer
 WORSE = 30.0  # a window may be left so much worse than the one before without more being tried
 ROUNDS = 2  # of scaling the equations anew and solving again
-GROWTH = 5.0  # of the time of a solve with twice the features: 8 for the factorisation, less for the rest
 
 
 @dataclass(frozen=True)
