@@ -7,6 +7,7 @@
     python benchmarks/accuracy.py --all --jobs 2 --threads 1   the same in half the time, on one core each
     python benchmarks/accuracy.py --activations elu,tanh,gelu --peer none --name activations
     python benchmarks/accuracy.py --continue                   goes on with an interrupted run
+    python benchmarks/accuracy.py --only heat                  measures anew what is named, and keeps the other rows
 
 Each run is the real command (or `peer.py`) in a process of its own, with the same threads and the same time
 limit; runs of the two alternate, and which one is first changes from seed to seed. A row holds the error over
@@ -113,8 +114,8 @@ def main(given: Sequence[str] | None = None) -> None:
     wanted = cases(options.table, _list(options.only), _list(options.activations), seeds, options.peer)
     if options.time_limit is not None:
         wanted = [case.limited(options.time_limit) for case in wanted]
-    rows = load(name).get("rows", []) if options.goes_on else []
-    rows = [kept for kept in rows if kept["status"] != "failed"]
+    rows = load(name).get("rows", []) if options.goes_on or options.only else []
+    rows = [kept for kept in rows if (kept["status"] != "failed" if options.goes_on else Case.of(kept) not in wanted)]
     done = {Case.of(kept) for kept in rows}
     if options.threads:
         os.environ["OMP_NUM_THREADS"] = str(options.threads)

@@ -117,6 +117,22 @@ def activation_table(results: Iterable[Mapping[str, Any]]) -> str:
     return markdown(["problem", "limit", *names], body)
 
 
+def folder_table(rows: Sequence[Row]) -> str:
+    """Return the Markdown table of every problem of the folder: what one run each left."""
+    head = ["problem", "relative L2 error", "own error of the reference", "seconds", "ended by"]
+    body = [
+        [
+            row["problem"],
+            "" if row["relative_l2"] is None else f"{row['relative_l2']:.1e}",
+            "" if row["reference_error"] is None else f"{row['reference_error']:.0e}",
+            "" if row["seconds"] is None else f"{row['seconds']:.3g}",
+            (row["reason"] or "").split(":")[0],
+        ]
+        for row in rows
+    ]
+    return markdown(head, body)
+
+
 def markdown(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *body]

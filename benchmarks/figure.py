@@ -3,6 +3,8 @@
     python benchmarks/figure.py             draws results/accuracy.svg and .png, prints the tables
     python benchmarks/figure.py --readme    the same, and rewrites the README between its two marks
 
+results/all.md is the table of every problem of the folder, if `accuracy.py --all` was run.
+
 Every panel is a problem: the error of the network that a run would return if it were stopped, against the seconds
 of its training, both solvers on the same machine; thick is the run of median error, thin are the other seeds.
 """
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import machine
-from comparisons import NOTES, Comparison, Row, Runs, accuracy_table, activation_table, comparisons
+from comparisons import NOTES, Comparison, Row, Runs, accuracy_table, activation_table, comparisons, folder_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogFormatterMathtext, NullLocator
@@ -220,6 +222,11 @@ def main(given: Sequence[str] | None = None) -> None:
         with figure_style():
             for kind, content in rendered(drawn(chosen)).items():
                 (options.folder / f"accuracy.{kind}").write_bytes(content)
+    every = machine.load("all", options.folder)
+    if every:
+        command = f"`{every['command']}`: one run each, the defaults and a time limit."
+        text = [about([every]), command, folder_table(every["rows"])]
+        (options.folder / "all.md").write_text("\n\n".join(text) + "\n")
     print(block)
     if options.readme:
         README.write_text(rewritten(README.read_text(), block))

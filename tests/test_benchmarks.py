@@ -193,6 +193,9 @@ def test_an_interrupted_table_keeps_its_rows_and_goes_on_with_the_missing_ones(t
         ["failed heat", "failed poisson", "finished heat", "finished poisson"]
     )
     assert capsys.readouterr().out.count("\n") == 5
+    accuracy.main(["--only", "heat", "--peer", "none"])
+    assert ran[6:] == ["pinnsolve heat"]
+    assert len(machine.load("accuracy", tmp_path)["rows"]) == 4  # measured anew, beside those that it leaves alone
 
 
 def test_rows_of_runs_side_by_side_stand_in_their_order(monkeypatch):
@@ -506,6 +509,17 @@ def test_the_readme_is_rewritten_between_its_marks_and_nowhere_else(tmp_path, ca
         figure.rewritten("no marks", "block")
     with pytest.raises(ValueError, match="has no results of other"):
         figure.loaded(["other"], tmp_path)
+
+
+def test_every_problem_of_the_folder_stands_in_a_table(tmp_path, monkeypatch, capsys):
+    ended = {"reason": "converged: the residual is rounding", "seconds": 1.25, "reference_error": 2e-16}
+    broken = {"reason": None, "seconds": None, "reference_error": None}
+    rows = [_row("pinnsolve", 1e-9) | ended, _row("pinnsolve", None, problem="heat") | broken]
+    machine.save("accuracy", {"rows": rows}, tmp_path)
+    machine.save("all", {"rows": rows}, tmp_path)
+    figure.main(["--folder", str(tmp_path)])
+    lines = (tmp_path / "all.md").read_text().splitlines()
+    assert lines[-2:] == ["| burgers | 1.0e-09 | 2e-16 | 1.25 | converged |", "| heat |  |  |  |  |"]
 
 
 def test_the_readme_shows_the_committed_results():
