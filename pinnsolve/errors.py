@@ -16,6 +16,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_MANY = 20  # names that a line still shows
+
 
 class PinnsolveError(Exception):
     """Root of every fault that a user sees as one message and an exit code."""
@@ -90,7 +92,7 @@ class Stopped(PinnsolveError):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
-    """Return the message for a name that is not known, with the nearest match first.
+    """Return the message for a name that is not known: the nearest match, and all known ones unless they are many.
 
     >>> unknown_name("activation", "tahn", ["elu", "tanh"])
     "unknown activation 'tahn'; did you mean 'tanh'? known: elu, tanh"
@@ -99,4 +101,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     guess = f"did you mean {near[0]!r}? " if near else ""
     shown = name if len(name) <= 60 else name[:57] + "..."
+    if near and len(names) > _MANY:
+        return f"unknown {kind} {shown!r}; did you mean {near[0]!r}?"
     return f"unknown {kind} {shown!r}; {guess}known: {', '.join(names) or 'none'}"

@@ -232,17 +232,6 @@ def test_a_signal_saves_a_checkpoint_and_resume_goes_on(place, number, code):
     assert [int(row["step"]) for row in rows] == list(range(1, steps + 1))
 
 
-def test_a_closed_pipe_is_no_fault(place):
-    process = subprocess.Popen([*COMMAND, "list"], cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    process.stdout.close()
-    assert process.stderr is not None
-    errors = process.stderr.read()
-    process.stderr.close()
-    assert process.wait(60) == 0
-    assert "Traceback" not in errors
-
-
 def test_a_bare_environment_is_enough(place):
     folder = place / "ä b"
     folder.mkdir()
@@ -283,20 +272,6 @@ def test_show_list_activations_and_doctor(place):
 def test_debug_shows_the_traceback(place):
     done = _run(place, "--debug", "solve", "logisitc")
     assert "Traceback" in done.stderr
-
-
-def test_a_step_that_outlasts_a_signal_is_abandoned():
-    from pinnsolve.cli.signals import Signals, StepAbandoned
-
-    def long_step() -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(30)
-
-    before = signal.getsignal(signal.SIGTERM)
-    with Signals() as signals, pytest.raises(StepAbandoned):
-        long_step()
-    assert signals.received == signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_signal_during_the_audit_saves_the_checkpoint_and_resume_ends_the_run(place):

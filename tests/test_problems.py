@@ -49,7 +49,13 @@ def _refused(text: str, match: str) -> None:
         ("x = [-1, 1]", "x = [-1]", "two ends, got 1"),
         ("x = [-1, 1]", "x = [-1, nan]", "not a finite number"),
         ("x = [-1, 1]", "x = [-1, 1e400]", "not a finite number"),
-        ("x = [-1, 1]", "x = [-1, true]", "coordinates.x"),
+        ("x = [-1, 1]", "x = [-1, true]", r"coordinates\.x\[2\]: input should be .*, got 'True'"),
+        ("x = [-1, 1]", "x = [0, 1e-320]", r"coordinates\.x: .* length from 1e-60 to 1e\+60"),
+        ("x = [-1, 1]", "x = [-1e308, 1e308]", "length from 1e-60"),
+        ("x = [-1, 1]", "x = [1e9, 1000000000.01]", r"1e-10 of its ends at least; got \[1000000000, 1000000000.0"),
+        ('where = "t = 0"', "where = 0", r"conditions\[1\]\.where: input should be a valid string, got '0'"),
+        ("nu*u_xx", "nu*u_xx +", r"not an expression: 'nu\*u_xx \+', column 11"),
+        ("nu*u_xx", "log(-1)*u_xx", "a constant part of the expression is not a finite real number"),
         ("x = [-1, 1]", "sin = [-1, 1]", "'sin' already has a meaning"),
         ("[coordinates]", "periodic = ['y']\n[coordinates]", "unknown coordinate 'y'"),
         ("u_t +", "u_y +", "equations.burgers: unknown name 'u_y'"),
@@ -87,12 +93,13 @@ def test_conditions_on_the_boundary_of_a_periodic_coordinate_are_refused():
         (b"\xff\xfe\x00", "byte 0 is not UTF-8"),
         (b"a = [" + b"[" * 5000, "arrays or tables stand too deep in each other"),
         (b"a = " + b"9" * 5000, r"a number cannot be read: .* has 5000 digits$"),
-        (b"x" * 300_000, "the file has 300000 bytes"),
+        (b"x" * 300_000, "the file has more than 262144 bytes"),
         (b"a = 1\na = 2", "not TOML: Cannot overwrite a value"),
-        (b"", "title: the key is missing"),
+        (b" \n", "the file is empty"),
+        (b"source = ''", "title: the key is missing"),
         (b"title = 3", "title: input should be a valid string"),
     ],
-    ids=["not UTF-8", "deep nesting", "digits", "too large", "duplicate key", "empty", "wrong type"],
+    ids=["not UTF-8", "deep nesting", "digits", "too large", "duplicate key", "empty", "no title", "wrong type"],
 )
 def test_broken_files_are_refused(content, match):
     with pytest.raises(ProblemError, match=rf"test\.toml: {match}"):
@@ -118,6 +125,20 @@ def test_names_and_paths(tmp_path, monkeypatch):
 def test_a_name_is_never_a_path(name, tmp_path):
     with pytest.raises(InputError, match="unknown problem"):
         load_problem(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["größe", "a b", "-x"])
+def test_every_file_of_the_folder_has_a_name(name, tmp_path):
+    (tmp_path / f"{name}.toml").write_text(BURGERS)
+    assert load_problem(name, tmp_path).name == name
+
+
+def test_a_path_that_is_none_is_refused_and_a_file_without_end_is_not_read_to_its_end(tmp_path):
+    with pytest.raises(ProblemError, match="cannot be read: embedded null byte"):
+        load_problem("a\0.toml")
+    (tmp_path / "endless.toml").symlink_to("/dev/zero")
+    with pytest.raises(ProblemError, match="more than 262144 bytes"):
+        load_problem(tmp_path / "endless.toml")
 
 
 def test_a_data_file_behind_a_link_is_outside(tmp_path):

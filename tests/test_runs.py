@@ -213,6 +213,24 @@ def test_an_existing_run_is_refused_and_overwriting_removes_only_its_files(tmp_p
         assert files == {".lock", "notes.txt", "figures/notes.txt"}
 
 
+def test_a_place_that_cannot_be_used_is_refused_before_anything_is_made(tmp_path, monkeypatch):
+    RunFolder.refuse_taken(tmp_path / "new", "p", "r", False)
+    assert list(tmp_path.iterdir()) == []
+    with RunFolder.create(tmp_path, "p", "r") as folder:
+        folder.write_settings({"seed": 1})
+    with pytest.raises(InputError, match="there is a run already"):
+        RunFolder.refuse_taken(tmp_path, "p", "r", False)
+    RunFolder.refuse_taken(tmp_path, "p", "r", True)
+    assert folder.settings() == {"seed": 1}
+    with pytest.raises(InputError, match=r"settings\.toml/p/r: cannot be written there \(Not a directory\)"):
+        RunFolder.refuse_taken(tmp_path / "p" / "r" / "settings.toml", "p", "r", False)
+    with pytest.raises(InputError, match="File name too long"):
+        RunFolder.refuse_taken(tmp_path / ("x" * 300), "p", "r", False)
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(ResourceError, match=r"new/p/r: cannot be written \(Permission denied\); choose another place"):
+        RunFolder.refuse_taken(tmp_path / "new", "p", "r", False)
+
+
 def test_overwriting_does_not_follow_links_out_of_the_folder(tmp_path):
     outside = tmp_path / "pictures"
     outside.mkdir()
@@ -418,7 +436,7 @@ def test_any_flipped_byte_is_noticed(folder, which):
 
 
 def test_without_a_valid_checkpoint_each_fault_is_told(folder):
-    with pytest.raises(RunFolderError, match="there is no checkpoint"):
+    with pytest.raises(RunFolderError, match="there is none: the run ended before its first one"):
         load_newest(folder)
     save(folder, 1)
     manifest_file(folder, 1).write_text("{}")

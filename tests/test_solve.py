@@ -14,7 +14,7 @@ from pinnsolve.problems import problem_files
 from pinnsolve.problems.problem import Reference
 from pinnsolve.solving import finish, prepare, resolve_settings, solve
 from pinnsolve.solving.differentiation import taylor_fault
-from pinnsolve.solving.settings import SHORT_NAMES, all_keys, named_options, parse_assignments
+from pinnsolve.solving.settings import SHORT_NAMES, all_keys, named_options, parse_assignments, read_settings_file
 
 from .conftest import BURGERS
 
@@ -229,12 +229,17 @@ def test_layers_of_settings_win_in_their_order():
 @pytest.mark.parametrize(
     ("layer", "match"),
     [
-        ({"network.widht": 3}, "unknown setting 'network.widht'; did you mean 'network.width'"),
+        ({"network.widht": 3}, r"unknown setting 'network.widht'; did you mean 'network.width'\? known: network\.act"),
+        ({"sede": 3}, r"unknown setting 'sede'; did you mean 'seed'\?$"),  # too many to be shown
+        ({"qqq": 3}, r"unknown setting 'qqq'; known: allow_rough, .*, training\.windows$"),
         ({"tranining.steps": 3}, "did you mean 'training.steps'"),
         ({"network.width": -1}, "network.width: .*got '-1'"),
         ({"network.width": 10**9}, "network.width"),
         ({"time_limit": float("inf")}, "time_limit"),
         ({"time_limit": 0}, "time_limit"),
+        ({"time_limit": 1e300}, "time_limit: input should be less than or equal to 1000000000"),
+        ({"training.causal": -1}, r"setting training\.causal: input should be greater than or equal to 0, got '-1'"),
+        ({"training.windows": 0}, "windows: windows are a whole number"),
         ({"training.learning_rate": float("nan")}, "learning_rate"),
         ({"seed": "x"}, "seed"),
         ({"device": "tpu"}, "device"),
@@ -272,6 +277,17 @@ def test_text_and_truth_values_are_no_numbers(key, value):
     with pytest.raises(SettingsError, match=f"{key}: a number is needed, without quotes, got {value!r}"):
         resolve_settings({key: value})
     assert resolve_settings({"network": {"fourier": {"x": 5}}, "device": "cpu", "allow_rough": True}).allow_rough
+
+
+def test_a_file_of_settings_is_read_whole_or_refused(tmp_path):
+    path = tmp_path / "settings.toml"
+    with pytest.raises(SettingsError, match=r"settings\.toml: the file cannot be read: No such file"):
+        read_settings_file(path)
+    path.write_text("seed = 3 #" + "x" * 262_000)
+    assert read_settings_file(path) == {"seed": 3}
+    path.write_text("seed = 3 #" + "x" * 262_134 + "\nseed = 4")
+    with pytest.raises(SettingsError, match=r"settings\.toml: the file has more than 262144 bytes"):
+        read_settings_file(path)
 
 
 def test_a_missing_device_is_named(problem_from):

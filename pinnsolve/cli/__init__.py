@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
+
+from pinnsolve.cli.streams import make_streams_last
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -12,6 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Threads of matrix kernels that wait by spinning slow each other down tenfold on a busy machine;
     # so they spin for microseconds only. Read once, when torch loads its OpenMP library.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    make_streams_last()
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
@@ -20,10 +24,6 @@ def run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     try:
         return _dispatch([argument for argument in arguments if argument != "--debug"])
-    except BrokenPipeError:
-        # whoever read our output has gone: that is no fault of the program
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except BaseException as error:
         if debug:
             raise
@@ -59,7 +59,11 @@ def _explained(error: BaseException) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        complain(f"not enough memory: {str(error)[:200]}; try fewer --points or a smaller --width")
+        detail = f" ({str(error)[:200]})" if str(error) else ""
+        complain(f"not enough memory{detail}; try fewer --points or a smaller --width")
+        return 4
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        complain(f"no space left on a disk{f' for {error.filename}' if error.filename else ''}; free some")
         return 4
     complain(f"a fault of the program: {type(error).__name__}: {str(error)[:300]}; --debug shows where")
     return 1

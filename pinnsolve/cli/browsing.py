@@ -91,6 +91,7 @@ def new_command(name: str, folder: Path | None, source: str | None, like: str | 
     """Write a problem file to start from; never over one that is there."""
     from pinnsolve.problems.library import NAME
     from pinnsolve.problems.starting import copied_text, starting_text
+    from pinnsolve.runs.atomic import write_atomically
 
     if not NAME.fullmatch(name):
         raise InputError(f"{name!r} is not a name for a problem: letters, digits, _ and -")
@@ -105,9 +106,9 @@ def new_command(name: str, folder: Path | None, source: str | None, like: str | 
         raise InputError(f"{path} is there already; choose another name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ResourceError(f"{path} cannot be written: {error.strerror}") from None
+    write_atomically(path, text.encode())
     say(f"wrote {path}; next: edit it, then `pinnsolve check {name}`")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from pinnsolve.cli.signals import STOPPING
 from pinnsolve.cli.terminal import number, say, show_table
 from pinnsolve.errors import PinnsolveError, SettingsError, Stopped
 
@@ -118,14 +119,15 @@ def compare_command(request: CompareRequest, place: Place, output: Output) -> No
 
 @dataclass
 class _Interrupt:
-    """Turns SIGINT and SIGTERM into the exception of Ctrl-C, and remembers which of them it was."""
+    """Turns SIGINT, SIGTERM and SIGHUP into the exception of Ctrl-C, and remembers which of them it was."""
 
     number: int | None = None
     _previous: dict[int, Any] = field(default_factory=dict)
 
     def __enter__(self) -> _Interrupt:
-        for number_ in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number_] = signal.signal(number_, self._note)
+        for number_ in STOPPING:
+            if signal.getsignal(number_) is not signal.SIG_IGN:
+                self._previous[number_] = signal.signal(number_, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:

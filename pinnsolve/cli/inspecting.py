@@ -149,6 +149,8 @@ def predict_command(request: PredictRequest) -> None:
     if request.format != "csv" and request.to is None:
         raise InputError(f"{request.format} is no text: name a file with --to")
     session = recording.load_trained(RunFolder.open(recording.run_path(request.run, request.outputs)))
+    if session.gap:
+        say(f"warning: {session.gap}", stderr=True)
     points = _asked_points(request, session)
     values = _values(request, session, points)
     if request.format == "vtk":

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STEP_PATIENCE = 1.0  # seconds that a step may still take after a signal
 
 
@@ -17,7 +18,7 @@ class StepAbandoned(BaseException):
 
 @dataclass
 class Signals:
-    """Remembers the first SIGINT or SIGTERM, so that training can end at a step; a second SIGINT ends at once.
+    """Remembers the first SIGINT, SIGTERM or SIGHUP, so that training can end at a step; a second SIGINT ends at once.
 
     What goes on for more than a second after the signal (wide least squares, the audit, figures) is
     abandoned: `StepAbandoned` is raised in it.
@@ -27,7 +28,9 @@ class Signals:
     _previous: dict[int, Any] = field(default_factory=dict)
 
     def __enter__(self) -> Signals:
-        handlers = {signal.SIGINT: self._note, signal.SIGTERM: self._note, signal.SIGALRM: self._abandon}
+        # what was ignored from the start, as by nohup, or in the background of a script, stays so
+        noted = [number_ for number_ in STOPPING if signal.getsignal(number_) is not signal.SIG_IGN]
+        handlers = {**dict.fromkeys(noted, self._note), signal.SIGALRM: self._abandon}
         for number_, handler in handlers.items():
             self._previous[number_] = signal.signal(number_, handler)
         return self

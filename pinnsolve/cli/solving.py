@@ -78,6 +78,7 @@ def solve_command(
     from pinnsolve.runs import RunFolder, recording
     from pinnsolve.solving import prepare
 
+    RunFolder.refuse_taken(output, problem.name, name, overwrite)
     known = known_reference(problem)
     if known is None and not quiet:
         _announce_reference(problem)

@@ -23,15 +23,9 @@ def console(*, stderr: bool = False) -> Console:
     """Return a rich console on stdout or stderr; markup in text has no effect."""
     from rich.console import Console
 
-    class PipeAware(Console):
-        """A console that reports a closed pipe instead of leaving the program with exit code 1."""
-
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError
-
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else 160  # a pipe or a log has no edge; tables shall not be folded for one
-    return PipeAware(stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
 
 
 def say(text: object = "", *, stderr: bool = False) -> None:
@@ -43,10 +37,7 @@ def say(text: object = "", *, stderr: bool = False) -> None:
 
 def complain(text: object) -> None:
     """Print an error on stderr."""
-    try:
-        say(f"error: {text}", stderr=True)
-    except OSError:  # nobody reads stderr: the exit code has to do
-        return
+    say(f"error: {text}", stderr=True)
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, stderr: bool = False) -> None:

@@ -90,7 +90,7 @@ class Scope:
         value = _exact(text) if isinstance(text, int | float) else self.expression(text)
         if value.free_symbols:
             raise ProblemError(f"{text!r} is not a constant")
-        _finite(value, str(text))
+        _finite(value, repr(str(text)[:80]))
         return value
 
     def with_normal(self, normal: tuple[sympy.Expr, ...] | None) -> Scope:
@@ -245,5 +245,5 @@ def _exact(value: int | float) -> sympy.Expr:
 def _finite(value: sympy.Expr, shown: str) -> float:
     number = constant_value(value)
     if not math.isfinite(number):
-        raise ProblemError(f"{shown[:80]!r} is not a finite real number")
+        raise ProblemError(f"{shown} is not a finite real number")
     return number

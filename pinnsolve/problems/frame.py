@@ -17,6 +17,7 @@ from pinnsolve.problems.problem import Coordinate
 from pinnsolve.problems.schema import Number, ProblemTable
 from pinnsolve.problems.space import coordinate_names
 
+SHORTEST, LONGEST, SHARPEST = 1e-60, 1e60, 1e-10  # lengths to the power of four, the usual order, stay numbers
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 _RESERVED = {*FUNCTIONS, *NUMBERS, *OPERATORS}
 
@@ -54,7 +55,7 @@ class Frame:
         for name, ends in self._exact_ends().items():
             symbol = sympy.Symbol(name, real=True)
             try:
-                result.append(Coordinate(symbol, ends, name in self.table.periodic))
+                result.append(resolved(Coordinate(symbol, ends, name in self.table.periodic)))
             except ProblemError as error:
                 raise error.located(key=f"coordinates.{name}") from None
         if not result:
@@ -93,6 +94,22 @@ class Frame:
         symbols = tuple(sympy.Symbol(name, real=True) for name in self._space())
         axes = tuple(index for index, name in enumerate(self.intervals) if name != self.time)
         return read_domain(self.table.geometry, symbols, axes, Scope(constants=self.constants).number)
+
+
+def resolved(coordinate: Coordinate) -> Coordinate:
+    """Return a coordinate whose interval holds many floating-point numbers, and powers of whose length are some.
+
+    Raises:
+        ProblemError: it does not.
+    """
+    lower, upper, length = coordinate.lower, coordinate.upper, coordinate.length
+    if not SHORTEST <= length <= LONGEST or length < SHARPEST * max(abs(lower), abs(upper)):
+        raise ProblemError(
+            f"an interval needs a length from {SHORTEST:g} to {LONGEST:g}, and {SHARPEST:g} of its ends at least; "
+            f"got [{lower:.17g}, {upper:.17g}]",
+            remedy="choose another unit, or count from its lower end",
+        )
+    return coordinate
 
 
 def read_name(name: str, key: str, taken: Mapping[str, object]) -> str:

@@ -62,6 +62,6 @@ def problem_path(name: str | Path, folder: str | Path | None = None) -> Path:
     if str(name).endswith(".toml"):
         return Path(name)
     known = {path.stem: path for path in problem_files(folder)}
-    if not NAME.fullmatch(str(name)) or name not in known:
-        raise InputError(unknown_name("problem", str(name).encode("unicode_escape").decode(), known))
+    if str(name) not in known:  # also whatever has path parts: names are those of files in this folder
+        raise InputError(unknown_name("problem", str(name), known))
     return known[str(name)]

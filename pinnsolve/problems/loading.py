@@ -25,7 +25,7 @@ from pinnsolve.problems.problem import (
     Reference,
     Residual,
 )
-from pinnsolve.problems.schema import ConditionTable, FieldTable, ProblemTable, read_table
+from pinnsolve.problems.schema import ConditionTable, FieldTable, ProblemTable, read_content, read_table
 from pinnsolve.problems.syntax import names_in, parse_equation
 from pinnsolve.problems.where import PlaceReader, outward_normal
 
@@ -36,11 +36,7 @@ def load_problem_file(path: Path) -> Problem:
     Raises:
         ProblemError: the file cannot be read or used; names file, key, value and remedy.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ProblemError(f"the file cannot be read: {error.strerror}", file=str(path)) from None
-    return parse_problem(content, path)
+    return parse_problem(read_content(path), path)
 
 
 def parse_problem(content: bytes, path: Path) -> Problem:

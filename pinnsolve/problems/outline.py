@@ -6,8 +6,7 @@ import ast
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinnsolve.errors import ProblemError
-from pinnsolve.problems.schema import ProblemTable, read_table
+from pinnsolve.problems.schema import ProblemTable, read_content, read_table
 from pinnsolve.problems.space import coordinate_names
 from pinnsolve.problems.syntax import parse_equation
 
@@ -39,10 +38,7 @@ def read_outline(path: Path) -> Outline:
     Raises:
         ProblemError: the file cannot be read, or an equation is no equation.
     """
-    try:
-        table = read_table(path.read_bytes(), path.name)
-    except OSError as error:
-        raise ProblemError(f"the file cannot be read: {error.strerror}", file=path.name) from None
+    table = read_table(read_content(path), path.name)
     order = max((_equation_order(text, table) for text in table.equations.values()), default=0)
     coordinates = coordinate_names(table)
     return Outline(path.stem, table.title, coordinates, order, _reference(table), tuple(table.tags))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -69,6 +71,21 @@ class ProblemTable(_Table):
 
 _TABLES: dict[str, type[BaseModel]] = {"conditions": ConditionTable, "reference": ReferenceTable, "fields": FieldTable}
 _LATER = ("unknowns", "data")
+_TYPES = {"int", "float", "str", "bool"}  # which of several types a value was tried as: no part of the file
+
+
+def read_content(path: Path) -> bytes:
+    """Return what a file holds; of one that is too large, or has no end, one byte more than is read.
+
+    Raises:
+        ProblemError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ProblemError(f"the file cannot be read: {reason}", file=str(path)[:200]) from None
 
 
 def read_table(content: bytes, file: str) -> ProblemTable:
@@ -78,7 +95,9 @@ def read_table(content: bytes, file: str) -> ProblemTable:
         ProblemError: not TOML, not UTF-8, too large, or a key or value that the format does not have.
     """
     if len(content) > MAX_BYTES:
-        raise ProblemError(f"the file has {len(content)} bytes, at most {MAX_BYTES} are read", file=file)
+        raise ProblemError(f"the file has more than {MAX_BYTES} bytes, the most that is read", file=file)
+    if not content.strip():
+        raise ProblemError("the file is empty", file=file, remedy="pinnsolve new NAME writes one to start from")
     try:
         table = ProblemTable.model_validate(tomllib.loads(content.decode("utf-8-sig")))
     except UnicodeDecodeError as error:
@@ -102,7 +121,7 @@ def _explained(error: ValidationError, file: str) -> ProblemError:
     faults = error.errors(include_url=False)
     fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
     path = [str(part) for part in fault["loc"]]
-    key = ".".join(part for part in path if not part.startswith(("function-", "list[", "dict[", "literal[")))
+    key, message = fault_in_words(fault)
     if fault["type"] == "extra_forbidden":
         known = _TABLES.get(path[0], ProblemTable).model_fields if len(path) > 1 else ProblemTable.model_fields
         near = difflib.get_close_matches(path[-1], list(known), n=1)
@@ -110,4 +129,20 @@ def _explained(error: ValidationError, file: str) -> ProblemError:
         return ProblemError(f"unknown key {path[-1]!r}; {guess}known: {', '.join(known)}", key=key, file=file)
     if fault["type"] == "missing":
         return ProblemError("the key is missing", key=key, file=file)
-    return ProblemError(f"{fault['msg'].lower()}, got {str(fault['input'])[:60]!r}", key=key, file=file)
+    return ProblemError(message, key=key, file=file)
+
+
+def fault_in_words(fault: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the key as the file has it, entries of lists counted from 1, and what was needed and what came.
+
+    >>> fault_in_words({"loc": ("conditions", 0, "where", "constrained-str"), "msg": "Value error, no", "input": 3})
+    ('conditions[1].where', "no, got '3'")
+    """
+    key = ""
+    for part in fault["loc"]:
+        if isinstance(part, int):
+            key += f"[{part + 1}]"
+        elif part not in _TYPES and not part.startswith(("function-", "constrained-", "list[", "dict[", "literal[")):
+            key += f".{part}" if key else part
+    needed = str(fault["msg"]).removeprefix("Value error, ")
+    return key, f"{needed[:1].lower()}{needed[1:]}, got {str(fault['input'])[:60]!r}"

@@ -67,7 +67,8 @@ def parse_expression(text: str, operators: tuple[type[ast.AST], ...] = _OPERATOR
             warnings.simplefilter("ignore")  # Python's own hints on odd literals are not for our users
             tree = ast.parse(source, mode="eval").body
     except SyntaxError as error:
-        raise ProblemError(f"not an expression: {_shown(text)}, column {error.offset}", remedy=remedy) from None
+        column = error.offset or len(text) + 1  # Python gives 0 where the text ends too early
+        raise ProblemError(f"not an expression: {_shown(text)}, column {column}", remedy=remedy) from None
     except (ValueError, MemoryError, RecursionError, OverflowError):
         raise ProblemError(f"the expression is too deeply nested: {_shown(text)}", remedy=remedy) from None
     _check_tree(tree, text, operators, remedy)

@@ -85,10 +85,12 @@ def storage_fault(error: OSError | ValueError, path: Path, needed: int = 0) -> P
     """Return the error to raise when the path cannot be written."""
     number = getattr(error, "errno", None)
     if number in _FULL:
-        return ResourceError(f"{path}: no space left, {needed} bytes are needed; free some space or choose --output")
+        return ResourceError(
+            f"{path}: no space left, {needed} bytes are needed; free some space or choose another place"
+        )
     if number in _UNUSABLE or isinstance(error, ValueError):
-        return InputError(f"{path}: cannot be written there ({_reason(error)}); choose another --output")
-    return ResourceError(f"{path}: cannot be written ({_reason(error)}); choose another --output")
+        return InputError(f"{path}: cannot be written there ({_reason(error)}); choose another place")
+    return ResourceError(f"{path}: cannot be written ({_reason(error)}); choose another place")
 
 
 def _reason(error: OSError | ValueError) -> str:

@@ -90,7 +90,7 @@ def load_newest(folder: RunFolder) -> Checkpoint:
             return _load(path, step, tuple(faults))
         except RunFolderError as error:
             faults.append(f"checkpoint skipped: {error}")
-    found = "; ".join(faults) or "there is no checkpoint"
+    found = "; ".join(faults) or "there is none: the run ended before its first one; solve it anew with --overwrite"
     raise RunFolderError(f"{folder.path / CHECKPOINTS}: no checkpoint can be used ({found})")
 
 

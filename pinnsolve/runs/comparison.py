@@ -10,8 +10,9 @@ from typing import Any
 from pinnsolve.errors import RunFolderError
 from pinnsolve.runs import records
 from pinnsolve.runs.atomic import read_bounded, storage_fault, write_atomically
-from pinnsolve.runs.folder import FIGURES, PAGE, checked_name
+from pinnsolve.runs.folder import FIGURES, PAGE
 from pinnsolve.runs.locks import FolderLock
+from pinnsolve.runs.names import checked_name
 
 COMPARISONS, RUNS = "comparisons", "runs"
 SUMMARY, SUMMARY_TABLE, RUN_TABLE = "summary.json", "summary.csv", "runs.csv"

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
-import secrets
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +22,7 @@ from pinnsolve.runs.atomic import (
     write_atomically,
 )
 from pinnsolve.runs.locks import FolderLock
+from pinnsolve.runs.names import refuse_unwritable, run_place
 
 SCHEMA = 1
 SETTINGS, PROBLEM, METRICS = "settings.toml", "problem.toml", "metrics.json"
@@ -34,7 +32,6 @@ CHECKPOINTS, FIGURES = "checkpoints", "figures"
 _FILES = (METRICS, SETTINGS, PROBLEM, HISTORY, DERIVATIVES, AUDIT, SOLUTION, PAGE)
 _OWNED = {CHECKPOINTS: ("step-*.json", "step-*.safetensors"), FIGURES: ("*.png", "*.svg")}
 _MAX_TEXT = 64 * 2**20
-_NAME = re.compile(r"\w[\w .,+=@-]{0,99}")
 
 
 class RunFolder:
@@ -60,8 +57,7 @@ class RunFolder:
                 False), another process holds it, or `outputs` cannot be a folder.
             ResourceError: the disk cannot be written.
         """
-        name = _default_name() if run_name is None else run_name
-        path = Path(outputs) / checked_name("problem", problem_name) / checked_name("run", name)
+        path = run_place(outputs, problem_name, run_name)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:
@@ -73,6 +69,13 @@ class RunFolder:
             folder.close()
             raise
         return folder
+
+    @classmethod
+    def refuse_taken(cls, outputs: Path, problem_name: str, run_name: str | None, overwrite: bool) -> None:
+        """Raise what `create` would raise for this name, before anything is computed for it; make nothing."""
+        path = run_place(outputs, problem_name, run_name)
+        refuse_unwritable(path)
+        cls(path)._refuse_old(overwrite)
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -255,7 +258,8 @@ class RunFolder:
     def _content(self, file: str) -> bytes:
         return read_bounded(self.path / file, _MAX_TEXT)
 
-    def _clear(self, overwrite: bool) -> None:
+    def _refuse_old(self, overwrite: bool) -> list[Path]:
+        """Return the files of a run that is here; raise if there are any and they shall stay."""
         old = [self.path / file for file in _FILES]
         for folder, patterns in _OWNED.items():
             if not (self.path / folder).is_symlink():  # what it points to is not ours
@@ -263,6 +267,10 @@ class RunFolder:
         old = [file for file in old if file.is_symlink() or file.exists()]
         if old and not overwrite:
             raise InputError(f"{self.path}: there is a run already; choose another --name, or give --overwrite")
+        return old
+
+    def _clear(self, overwrite: bool) -> None:
+        old = self._refuse_old(overwrite)
         try:
             for file in old:
                 file.unlink()
@@ -276,25 +284,6 @@ def _existing(path: Path) -> Path:
         if Path(path).is_dir():
             return Path(path)
     raise RunFolderError(f"{str(path)[:200]!r} is not a run folder; runs are in outputs/<problem>/<run>")
-
-
-def checked_name(kind: str, name: str) -> str:
-    """Return a name that can be that of a folder.
-
-    Raises:
-        InputError: it cannot.
-    """
-    if not _NAME.fullmatch(name) or len(name.encode()) > 200 or name.endswith((".", " ")):
-        shown = name if len(name) <= 60 else name[:57] + "..."
-        raise InputError(
-            f"{shown!r} cannot be the name of a {kind}; use up to 100 letters, digits, spaces and . , + = @ _ -, "
-            "beginning with a letter or digit"
-        )
-    return name
-
-
-def _default_name() -> str:
-    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
 
 
 def _integer_if_whole(cell: records.Cell) -> records.Cell:

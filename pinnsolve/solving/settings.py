@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pinnsolve.errors import ProblemError, SettingsError, unknown_name
 from pinnsolve.networks.settings import NetworkSettings
 from pinnsolve.problems import Problem
+from pinnsolve.problems.schema import MAX_BYTES, fault_in_words, read_content
 from pinnsolve.training.settings import TrainingSettings
 
 
@@ -101,7 +102,7 @@ class Settings(BaseModel):
     precision: Literal["float64", "float32"] = "float64"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    time_limit: Annotated[float, Field(gt=0)] = 60.0
+    time_limit: Annotated[float, Field(gt=0, le=1e9)] = 60.0
     allow_rough: bool = False
 
     @property
@@ -153,9 +154,8 @@ def resolve_settings(*layers: Mapping[str, Any]) -> Settings:
     try:
         settings = Settings.model_validate(merged)
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in fault["loc"])
-        raise SettingsError(f"setting {key}: {fault['msg'].lower()}, got {str(fault['input'])[:60]!r}") from None
+        key, message = fault_in_words(error.errors(include_url=False)[0])
+        raise SettingsError(f"setting {key}: {message}") from None
     _refuse_converted(merged, settings.nested(), "")
     return settings
 
@@ -216,9 +216,13 @@ def read_settings_file(path: Path) -> dict[str, Any]:
         SettingsError: it cannot be read, or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_bytes()[: 1 << 18].decode("utf-8-sig"))
-    except OSError as error:
-        raise SettingsError(f"{path}: the file cannot be read: {error.strerror}") from None
+        content = read_content(path)
+    except ProblemError as error:
+        raise SettingsError(str(error)) from None
+    if len(content) > MAX_BYTES:
+        raise SettingsError(f"{path}: the file has more than {MAX_BYTES} bytes, the most that is read")
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
         raise SettingsError(f"{path}: not TOML: {str(error)[:120]}") from None
 
