@@ -84,7 +84,7 @@ class RandomFeatureStage(Stateless):
                 yield result
                 self._judge(trial, training.last_held_out)
                 reached = min(reached, trial.held_out)
-                if training.used >= self._limit or training.budget.left < self._longest:
+                if training.used >= self._limit or training.budget.left < self._longest or reached <= training.goal:
                     break
             if training.converged(before, reached):
                 break
