@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,7 @@ from pinnsolve.audit.verdict import MISSED, gradient_sentence
 from pinnsolve.derivatives import exact, taylor
 from pinnsolve.derivatives.stencils import family
 from pinnsolve.errors import SettingsError
-from pinnsolve.networks import derive_constraints
+from pinnsolve.networks import derive_constraints, points_at_once
 from pinnsolve.networks.activations import activation, activation_names
 from pinnsolve.networks.ansatz import Ansatz, InputFeatures
 from pinnsolve.networks.multilayer import MultilayerPerceptron
@@ -229,6 +231,22 @@ def test_the_loss_gradient_of_smooth_networks_passes_and_that_of_kinked_ones_fai
     assert loss_gradient_audit(LINE, Field(torch.sin), audit_sample(LINE, 8, 0, CPU)) is None
 
 
+def test_the_loss_gradient_of_a_wide_network_is_integrated_in_parts_that_stay_in_the_cache():
+    seen = []
+
+    def count(module, arguments):
+        (points,) = arguments
+        seen.append(len(points if isinstance(points, torch.Tensor) else points.coefficients[0]))
+
+    text = 'title = "t"\n[coordinates]\nx = [-1, 1]\n[equations]\ne = "u_xx = sin(x)"\n'
+    problem, ansatz = trial(text, width=512, depth=1)
+    ansatz.register_forward_pre_hook(count)
+    found = loss_gradient_audit(problem, ansatz, audit_sample(problem, 16, 0, CPU))
+    assert found.points == 2**21 // 512 // 2  # the power of two below 2^21 / (512 + 1 units)
+    assert max(seen) == points_at_once(ansatz) < found.points
+    assert found.taylor_order == pytest.approx(2.0, abs=0.05)
+
+
 def test_a_wrong_loss_gradient_fails_the_taylor_test():
     class Detached(nn.Linear):
         def forward(self, z):
@@ -283,6 +301,16 @@ def test_peak_memory_counts_what_lives_at_once():
         for _ in range(10):
             y = y + 1  # the old one is freed only after the new one is made
     assert memory.peak == 2 * 8000
+
+
+def test_counting_memory_does_not_load_the_compiler():
+    code = (
+        "import sys, torch; from pinnsolve.audit.cost import PeakMemory\n"
+        "with PeakMemory() as memory: torch.zeros(8, dtype=torch.float64)\n"
+        "sys.exit(f'{memory.peak} bytes' if memory.peak != 64 or 'torch._dynamo' in sys.modules else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_extrapolation_needs_no_step_and_knows_its_error():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -54,6 +55,15 @@ def import_something():
     return before
 
 
+def fresh_pages(size, count):
+    """Return how many pages the system gave for so many buffers, made and freed in turn after a first one."""
+    bytearray(size)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(count):
+        bytearray(size)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
 def wait(folder):
     (Path(folder) / "pid").write_text(f"{os.getpid()} {os.getppid()}")
     time.sleep(600)
@@ -70,6 +80,16 @@ def test_every_call_has_a_process_of_its_own_and_leaves_nothing_in_the_next(temp
 
 def test_a_call_finds_imported_what_the_one_before_had_to_import(template):
     assert [template.call(import_something) for _ in range(2)] == [False, True]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other C libraries have allocators of their own")
+def test_forks_use_freed_memory_again_also_in_workers_of_dask(template, monkeypatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")  # as Dask starts its workers
+    size = 2**24
+    assert template.call(fresh_pages, size, 8) < size // resource.getpagesize()  # less than one of the eight needs
+    code = f"from tests.test_isolation import fresh_pages; print(fresh_pages({size}, 8))"
+    plain = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=HERE.parent)
+    assert int(plain.stdout) >= 8 * size // resource.getpagesize()
 
 
 @pytest.mark.parametrize(

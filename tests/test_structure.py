@@ -14,6 +14,7 @@ import pinnsolve
 PACKAGE = Path(pinnsolve.__file__).parent
 FLOORS = {
     "errors": 0,
+    "memory": 0,
     "problems": 0,
     "networks": 1,
     "derivatives": 1,

@@ -88,11 +88,11 @@ class _Counted:
         return self.fields(points)
 
 
-class PeakMemory(TorchDispatchMode):
-    """Counts, while the block runs, the bytes of all tensors made in it that live at once.
+class _Counting:
+    """What `PeakMemory` does with every operation.
 
-    Attributes:
-        peak: the most bytes at once.
+    Apart from the mode itself: torch wraps the method of a mode's own class with its compiler, which takes seconds to
+    import.
     """
 
     def __init__(self) -> None:
@@ -117,3 +117,11 @@ class PeakMemory(TorchDispatchMode):
     def _released(self, key: int, size: int) -> None:
         self._known.discard(key)
         self._live -= size
+
+
+class PeakMemory(_Counting, TorchDispatchMode):
+    """Counts, while the block runs, the bytes of all tensors made in it that live at once.
+
+    Attributes:
+        peak: the most bytes at once.
+    """

@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -157,13 +158,15 @@ def _reported(
     curves: Sequence[VCurve], smooth: float, names: Mapping[Partial, str], beside: _Beside
 ) -> DerivativeAudit:
     judged = list(zip(curves, verdicts(curves, smooth), strict=True))
-    rows = tuple(row for curve in curves for row in _rows(curve, names[curve.baseline.partial]))
-    summary = tuple(_finding(curve, names[curve.baseline.partial], verdict) for curve, verdict in judged)
+    rows = [list(_rows(curve, names[curve.baseline.partial])) for curve in curves]
+    summary = tuple(
+        _finding(curve, own[curve.best], verdict) for (curve, verdict), own in zip(judged, rows, strict=True)
+    )
     told = dict.fromkeys(finding.term for finding in summary)
     sentences = [_sentence(name, summary) for name in told]
     has_moving_kinks = smooth < max(partial.order for partial in names)
     sentences.append(gradient_sentence(beside.loss_gradient, has_moving_kinks))
-    return DerivativeAudit(rows, summary, tuple(filter(None, sentences)), **vars(beside))
+    return DerivativeAudit(tuple(chain.from_iterable(rows)), summary, tuple(filter(None, sentences)), **vars(beside))
 
 
 def _rows(curve: VCurve, term: str) -> Iterator[Row]:
@@ -171,6 +174,8 @@ def _rows(curve: VCurve, term: str) -> Iterator[Row]:
     total = rms(curve.values - exact) if exact is not None else None
     network = float(rms(curve.baseline.values - exact)) if exact is not None else math.nan
     distances, rounding = np.abs(curve.differences), rms(curve.rounding)
+    medians, quantiles = np.median(distances, axis=1), np.quantile(distances, 0.99, axis=1)
+    largest, kinked = distances.max(1), curve.kinked.mean(1)
     truncation = np.full(len(curve.steps), np.nan) if curve.truncation is None else rms(curve.truncation)
     for index, step in enumerate(curve.steps):
         yield Row(
@@ -180,9 +185,9 @@ def _rows(curve: VCurve, term: str) -> Iterator[Row]:
             dtype=curve.dtype,
             step=float(step),
             fd_vs_ad=curve.relative(curve.errors[index]),
-            fd_vs_ad_max=curve.relative(distances[index].max()),
-            fd_vs_ad_median=curve.relative(float(np.median(distances[index]))),
-            fd_vs_ad_p99=curve.relative(float(np.quantile(distances[index], 0.99))),
+            fd_vs_ad_max=curve.relative(largest[index]),
+            fd_vs_ad_median=curve.relative(medians[index]),
+            fd_vs_ad_p99=curve.relative(quantiles[index]),
             fd_vs_ad_clean=curve.relative(curve.clean_errors[index]),
             ad_vs_exact=curve.relative(network),
             fd_vs_exact=curve.relative(total[index]) if total is not None else None,
@@ -190,17 +195,17 @@ def _rows(curve: VCurve, term: str) -> Iterator[Row]:
             rounding=curve.relative(rounding[index]),
             predicted_error=curve.relative(curve.predictions[index]),
             leading_ratio=known(curve.ratios[index]),
-            kink_fraction=float(curve.kinked[index].mean()),
+            kink_fraction=float(kinked[index]),
             best=index == curve.best,
         )
 
 
-def _finding(curve: VCurve, term: str, verdict: str) -> Finding:
-    best = list(_rows(curve, term))[curve.best]
+def _finding(curve: VCurve, best: Row, verdict: str) -> Finding:
+    """Return what is said of a curve, with the row of its best step."""
     step, error = curve.predicted
     order, baseline = curve.observed_order, curve.baseline
     return Finding(
-        term=term,
+        term=best.term,
         scheme=curve.scheme,
         dtype=curve.dtype,
         step=best.step,

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from pinnsolve.audit.baseline import automatic_jet
 from pinnsolve.audit.records import LossGradientAudit, known, rms
 from pinnsolve.audit.sample import Sample
+from pinnsolve.networks import points_at_once
 from pinnsolve.problems import Problem
 from pinnsolve.problems.formulas import torch_functions
 from pinnsolve.problems.places import Place
@@ -33,8 +34,7 @@ _NEAR = 0.05  # how far from the trained weights, in standard deviations of each
 _STEPS = 2.0 ** np.arange(-18, -5)  # of the Taylor test, in the same unit
 _READABLE = 100.0  # units of the loss's rounding above which a remainder is read
 _DIFFERENCE = 1e-3  # the step of the central difference of the dense loss, in the same unit
-_SAMPLES = 2**21  # points times hidden units of the dense integral
-_CHUNK = 2**21  # the same of what is evaluated at once
+_SAMPLES = 2**21  # points times units of the dense integral: each unit has kinks of its own to be hit
 _MOST, _LEAST = 2**15, 2**10
 _DIRECTIONS = 2
 
@@ -57,12 +57,12 @@ def loss_gradient_audit(problem: Problem, ansatz: nn.Module, sample: Sample, see
     near = _near(ansatz, generator)
     directions = [_direction(near, generator) for _ in range(_DIRECTIONS)]
     loss = _loss(problem)
-    units = max(sum(each.numel() for each in parameters) ** 0.5, 1.0)
+    units = max(sum(len(each) for each in parameters if each.ndim == 2), 1)  # rows of weight matrices
     count = int(2 ** math.floor(math.log2(min(max(_SAMPLES / units, _LEAST), _MOST))))
     dense = _dense_points(problem, sample, count, seed)
     return LossGradientAudit(
         taylor_order=_taylor_order(near, directions[0], sample.points, loss),
-        misspecification=_misspecification(near, directions, dense.split(max(int(_CHUNK / units), 64)), loss),
+        misspecification=_misspecification(near, directions, dense.split(points_at_once(near)), loss),
         points=count,
     )
 

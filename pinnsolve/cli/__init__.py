@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from pinnsolve.cli.streams import make_streams_last
+from pinnsolve.memory import keep_freed_memory
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -16,6 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # so they spin for microseconds only. Read once, when torch loads its OpenMP library.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     make_streams_last()
+    keep_freed_memory()
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
 

@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, BinaryIO, NoReturn
 
+from pinnsolve.memory import keep_freed_memory
+
 _SERVE = "import sys; from pinnsolve.comparison.isolation import serve; serve(*map(int, sys.argv[1:]))"
 
 
@@ -80,6 +82,7 @@ def serve(calls: int, answers: int) -> None:
         answers: the descriptor that pairs (whether it is a value; the value, or how the fork ended) are written to.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()
     with os.fdopen(calls, "rb") as incoming, os.fdopen(answers, "wb") as outgoing:
         while True:
             try:
