@@ -115,6 +115,26 @@ def test_a_coefficient_that_is_singular_on_a_face_alone_is_none(problem_from):
     assert found_in(planted(problem_from, without_reference(HEAT), "k*u_xx", "k*u_xx + u_x/x"), "error") == []
 
 
+@pytest.mark.parametrize(
+    ("term", "message"),
+    [
+        ("u/(x - 0.3)", r"has a pole inside the domain, at x = 0\.3, t = "),
+        ("1/abs(x - 0.3)", r"has a pole inside the domain, at x = 0\.3, "),
+        ("u*tan(x)", r"tan\(x\) has a pole inside the domain, at x = 1\.571, "),
+        ("u/(x - t)**2", r"\*\*2 has a pole"),
+        ("u*sin(x - 0.3)/(x - 0.3)", None),  # a gap that is filled by 1
+        ("u/x", None),  # a face is no inside
+        ("u/sign(x - 0.3)", None),  # a jump, and finite
+        ("u/(u - 0.5)", None),  # known only with the solution
+    ],
+)
+def test_a_pole_between_the_sample_points_is_found_and_a_removable_one_is_none(problem_from, term, message):
+    problem = planted(problem_from, without_reference(HEAT), "k*u_xx", f"k*u_xx + {term}")
+    found = [text for key, text, _ in found_in(problem, "warning") if key == "equations.heat" and "pole" in text]
+    assert bool(found) == (message is not None), found
+    assert message is None or re.search(message, found[0]), found
+
+
 def test_constants_of_invariants_and_ranges_are_used(problem_from):
     text = without_reference(HEAT).replace("k = 0.25", "k = 0.25\na = 2\nb = 3")
     text = text.replace("[coordinates]", '[fields.u]\nrange = [-1, "b"]\n[coordinates]', 1)

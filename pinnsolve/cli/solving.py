@@ -19,7 +19,7 @@ from pinnsolve.problems import Problem, load_problem
 
 if TYPE_CHECKING:
     from pinnsolve.runs import RunFolder
-    from pinnsolve.solving import Session, Settings
+    from pinnsolve.solving import Session, Settings, Solution
 
 CHECKPOINT_SECONDS = 20.0
 
@@ -148,7 +148,6 @@ def _driven(session: Session, folder: RunFolder, command: str, *, quiet: bool) -
         Stopped: a signal came; everything up to the last step is saved.
         DivergenceError: the loss left the finite numbers; the last finite state is saved.
     """
-    from pinnsolve.runs import recording
     from pinnsolve.solving import finish
 
     for warning in session.warnings:
@@ -171,7 +170,8 @@ def _driven(session: Session, folder: RunFolder, command: str, *, quiet: bool) -
         if signals.received is not None:
             raise _interrupted(session, snapshots.step, folder, command, signals.received)
         try:
-            metrics = recording.record(folder, finish(session, "diverged" if fault else "finished"), command)
+            solution = finish(session, "diverged" if fault else "finished")
+            metrics = _recorded(solution, folder, command, quiet)
         except StepAbandoned:
             assert signals.received is not None
             raise _interrupted(session, snapshots.step, folder, command, signals.received) from None
@@ -179,6 +179,18 @@ def _driven(session: Session, folder: RunFolder, command: str, *, quiet: bool) -
     if fault:
         raise fault
     return metrics
+
+
+def _recorded(solution: Solution, folder: RunFolder, command: str, quiet: bool) -> dict[str, Any]:
+    """Write what was measured and return it; where it cannot be written, print it at least."""
+    from pinnsolve.runs import recording
+
+    try:
+        return recording.record(folder, solution, command)
+    except ResourceError:
+        if not quiet:
+            _print_summary(solution.metrics())
+        raise
 
 
 def _interrupted(session: Session, step: int, folder: RunFolder, command: str, signal_number: int) -> Stopped:
@@ -209,11 +221,11 @@ def _draw(folder: RunFolder, signals: Signals, quiet: bool) -> None:
 
 
 def _train(session: Session, folder: RunFolder, signals: Signals, snapshots: Snapshots, *, quiet: bool) -> None:
-    saved = time.monotonic()
+    saved, has_gaps = time.monotonic(), False
     with progress_bar(session.settings.time_limit, session.settings.training.steps, quiet=quiet) as show:
         for progress in session.train():
             snapshots.take()
-            folder.append_history(progress.row())
+            has_gaps = _append_history(folder, progress.row(), has_gaps, quiet)
             show(progress)
             if signals.received is not None:
                 session.training.reason = "signal"
@@ -222,6 +234,19 @@ def _train(session: Session, folder: RunFolder, signals: Signals, snapshots: Sna
                 _save_checkpoint(snapshots, folder, quiet)
                 saved = time.monotonic()
     snapshots.take()
+
+
+def _append_history(folder: RunFolder, row: dict[str, Any], has_gaps: bool, quiet: bool) -> bool:
+    """Add a row to the history; return whether any is missing: a full disk costs rows, and not what is trained."""
+    try:
+        folder.append_history(row)
+    except ResourceError as error:
+        if not folder.path.is_dir():  # there is no place for a result any more
+            raise
+        if not has_gaps:
+            complain_softly(f"the history has gaps: {error}", quiet)
+        return True
+    return has_gaps
 
 
 def _save_checkpoint(snapshots: Snapshots, folder: RunFolder, quiet: bool) -> None:
@@ -277,13 +302,17 @@ def _print_outcome(metrics: dict[str, Any], folder: RunFolder, *, json: bool, qu
         say(json_text.dumps(folder.metrics(), indent=1))
     if quiet:
         return
+    _print_summary(metrics)
+    say(f"report: {folder.path / 'report.html'}")
+
+
+def _print_summary(metrics: dict[str, Any]) -> None:
     spent = f"{metrics['seconds']:.1f} s, {metrics['steps']} steps"
     say(f"{metrics['title']}: {metrics['status']} ({metrics['reason']}) after {spent}")
     show_table(("field", "relative L2", "max error", "reference", "its own error"), _accuracy_rows(metrics))
     show_table(("residual", "rms", "max"), _residual_rows(metrics))
     for sentence in metrics["summary"]:
         say(sentence)
-    say(f"report: {folder.path / 'report.html'}")
 
 
 def _accuracy_rows(metrics: dict[str, Any]) -> list[tuple[object, ...]]:

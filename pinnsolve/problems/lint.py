@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pinnsolve.problems.finding import Finding
 from pinnsolve.problems.formulas import Formula, numpy_functions
 from pinnsolve.problems.lint_conditions import condition_findings
+from pinnsolve.problems.lint_poles import pole_findings
 from pinnsolve.problems.lint_scales import scale_findings
 from pinnsolve.problems.lint_values import value_findings
 from pinnsolve.problems.places import Place
@@ -29,6 +30,7 @@ def lint(problem: Problem) -> list[Finding]:
     """Return everything found: values and reference first, then the conditions, names that are not used, and scales."""
     return [
         *faults(problem),
+        *pole_findings(problem),
         *condition_findings(problem),
         *_unused_constants(problem),
         *_idle_coordinates(problem),

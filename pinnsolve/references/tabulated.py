@@ -81,7 +81,9 @@ def _read(path: Path, axes: Sequence[str], fields: Sequence[str]) -> dict[str, N
                 known = ", ".join(sorted(archive.files)[:20]) or "none"
                 raise ProblemError(f"{path.name} has no array {missing[0]!r}; it has: {known}", key=_KEY)
             return {name: _numbers(name, archive[name]) for name in names}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except ProblemError:
+        raise
+    except Exception as error:  # a damaged archive fails in as many ways as it has bytes
         raise ProblemError(f"{path.name} cannot be read as .npz: {str(error)[:100]}", key=_KEY) from None
 
 

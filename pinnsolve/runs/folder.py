@@ -158,7 +158,10 @@ class RunFolder:
         if not self.has(HISTORY):
             return
         path = self.path / HISTORY
-        names, rows = records.read_csv(read_bounded(path, _MAX_TEXT), str(path))
+        try:
+            names, rows = records.read_csv(read_bounded(path, _MAX_TEXT), str(path))
+        except RunFolderError as error:
+            raise RunFolderError(f"{error}; move it away to go on without it") from None
         if "step" not in names:
             raise RunFolderError(f"{path}: there is no column 'step', only {', '.join(names)[:80]}")
         position = names.index("step")

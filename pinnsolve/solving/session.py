@@ -19,6 +19,7 @@ from pinnsolve.networks.piecewise import PiecewiseAnsatz
 from pinnsolve.networks.smoothness import smoothness_note
 from pinnsolve.problems import Problem
 from pinnsolve.problems.formulation import formulated
+from pinnsolve.problems.lint_poles import pole_notes
 from pinnsolve.problems.windows import States
 from pinnsolve.references import ReferenceSolution, find_reference
 from pinnsolve.solving.differentiation import WindowedJets
@@ -392,5 +393,5 @@ def prepare(problem: Problem, settings: Settings, reference: ReferenceSolution |
         headway=Headway.of(posed, settings),
         control=control,
         reference=reference if reference is not None else find_reference(problem),
-        warnings=[sentence for sentence in (warning, *first.notes) if sentence],
+        warnings=[sentence for sentence in (warning, *first.notes, *pole_notes(problem)) if sentence],
     )

@@ -1,0 +1,63 @@
+"""A disk that is full, and a folder that is gone, while a run writes: what was trained is not thrown away."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pinnsolve.cli import run
+from pinnsolve.errors import ResourceError
+from pinnsolve.runs import RunFolder
+
+from .test_solve import LOGISTIC
+
+QUICK = ["--steps", "3", "--points", "32", "--width", "4", "--depth", "1", "--optimizer", "lm"]
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    """Return the command of a small run below the temporary folder."""
+    (tmp_path / "p.toml").write_text(LOGISTIC)
+    where = ["--output", str(tmp_path), "--name", "r"]
+    return ["solve", str(tmp_path / "p.toml"), *QUICK, "--set", "audit.enabled=false", *where]
+
+
+def _full(*_: object) -> None:
+    raise ResourceError("no space left")
+
+
+def test_a_history_that_does_not_fit_is_told_once_and_costs_no_result(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(RunFolder, "append_history", _full)
+    assert run(command) == 0
+    assert capsys.readouterr().err.count("warning: the history has gaps: no space left") == 1
+    assert (tmp_path / "p/r/metrics.json").exists()
+
+
+def test_a_result_that_does_not_fit_is_printed(command, monkeypatch, capsys):
+    monkeypatch.setattr(RunFolder, "write_solution", _full)
+    assert run(command) == 4
+    printed = capsys.readouterr()
+    assert "relative L2 error" in printed.out
+    assert "report:" not in printed.out
+    assert printed.err.endswith("error: no space left\n")
+
+
+def test_a_run_without_a_folder_ends_at_once(command, monkeypatch, capsys):
+    append = RunFolder.append_history
+
+    def removed(folder: RunFolder, row: dict[str, object]) -> None:
+        shutil.rmtree(folder.path)
+        append(folder, row)
+
+    monkeypatch.setattr(RunFolder, "append_history", removed)
+    assert run(command) == 4
+    assert "history.csv: cannot be written (No such file or directory)" in capsys.readouterr().err
+
+
+def test_a_damaged_history_says_how_to_go_on_without_it(command, tmp_path, capsys):
+    assert run(command) == 0
+    (tmp_path / "p/r/history.csv").write_text("step,loss\n1\n")
+    assert run(["resume", str(tmp_path / "p/r"), "--steps", "4"]) == 5
+    assert "line 2 has 1 cells, the header 2); move it away to go on without it" in capsys.readouterr().err
