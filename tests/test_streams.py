@@ -76,6 +76,12 @@ def test_a_list_leaves_with_the_code_that_is_true(tmp_path, redirection, code, w
     assert (done.returncode, done.stderr if words is not None else None) == (code, words)
 
 
+def test_no_command_at_all_shows_what_there_is(tmp_path):
+    done = _shell(tmp_path, COMMAND)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "solve " in done.stdout
+
+
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_help_to_a_closed_pipe_is_no_fault(tmp_path, option):
     done = _shell(tmp_path, f"{COMMAND} {option} | true")

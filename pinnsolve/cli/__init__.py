@@ -25,7 +25,7 @@ def run(arguments: list[str]) -> int:
     """Run the command line; return its exit code. The one exit door: every fault ends here."""
     debug = "--debug" in arguments
     try:
-        return _dispatch([argument for argument in arguments if argument != "--debug"])
+        return _dispatch([argument for argument in arguments if argument != "--debug"] or ["--help"])
     except BaseException as error:
         if debug:
             raise
