@@ -40,6 +40,18 @@ def test_the_python_in_the_readme_runs(capsys, monkeypatch):
     assert names["curvature"].shape == (1,)
 
 
+def test_the_setting_of_dask_in_the_readme_is_one_that_dask_has():
+    (name, value) = re.search(r'export (DASK_\w+)="(.*?)"', README.read_text()).groups()
+    import dask
+    import distributed  # noqa: F401, its settings
+
+    given = dask.config.collect_env({name: value})
+    assert given == {"distributed": {"nanny": {"environ": {"OMP_NUM_THREADS": 4}}}}
+    assert dask.config.get("distributed.nanny.environ") == {}
+    # what it is there to overrule
+    assert dask.config.get("distributed.nanny.pre-spawn-environ")["OMP_NUM_THREADS"] == 1
+
+
 def test_every_command_stands_in_the_readme_and_has_help():
     from pinnsolve.cli.app import app
 

@@ -15,6 +15,8 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from pinnsolve.errors import ResourceError, RunFolderError
 from pinnsolve.report import (
@@ -31,7 +33,17 @@ from pinnsolve.report.history_figure import history_figure
 from pinnsolve.report.mathml import equation_mathml
 from pinnsolve.report.residual_figure import residual_figure
 from pinnsolve.report.solution_figure import Grid, solution_figure
-from pinnsolve.report.style import SCHEMES, figure_style, label, linear_limits, log_limits, symbol
+from pinnsolve.report.style import (
+    RESOLUTION,
+    SCHEMES,
+    figure_style,
+    label,
+    linear_limits,
+    log_limits,
+    new_figure,
+    rendered,
+    symbol,
+)
 from pinnsolve.report.tables import Table, number
 from pinnsolve.runs import RunFolder
 
@@ -624,3 +636,57 @@ def test_the_table_of_what_differences_do_not_see_names_each_finding():
     )
     assert discretisation_table({"discretisation": None}).rows == ()
     assert discretisation_table({}).rows == ()
+
+
+class Counted(Line2D):
+    """A line that counts how often it is drawn."""
+
+    draws = 0
+
+    def draw(self, renderer):
+        type(self).draws += 1
+        super().draw(renderer)
+
+
+def one_line():
+    figure = new_figure(3.0, 2.0)
+    axes = figure.subplots()
+    axes.add_line(Counted([0, 1], [0, 1]))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(FixedLocator([0, 0.5, 1]))
+        axis.set_major_formatter(FixedFormatter(["low", "half", "high"]))
+    axes.set_title("a line that is as long as the panel")
+    return figure
+
+
+def test_a_figure_is_drawn_once_for_each_file_and_looks_as_savefig_makes_it():
+    saved = io.BytesIO()
+    with figure_style():
+        one_line().savefig(saved, format="png", dpi=RESOLUTION)
+        Counted.draws = 0
+        files = rendered(one_line())
+    assert Counted.draws == 2
+    saved.seek(0)
+    assert np.array_equal(imread(io.BytesIO(files["png"])), imread(saved))
+    assert files["svg"].startswith(b"<?xml")
+
+
+def test_ticks_of_linear_axes_are_plain_text_with_their_power_of_ten():
+    with figure_style():
+        figure = new_figure(3.0, 2.0)
+        axes = figure.subplots()
+        axes.plot([0, 1], [-2e-6, 4e-6])
+        rendered(figure)
+    assert axes.yaxis.get_offset_text().get_text() == "×10⁻⁶"
+    assert "−2" in [text.get_text() for text in axes.get_yticklabels()]
+    assert not any("$" in text.get_text() for text in (*axes.get_xticklabels(), *axes.get_yticklabels()))
+
+
+def test_steps_are_counted_in_whole_numbers_also_in_short_runs():
+    history = {"step": np.array([1.0, 2, 3]), "seconds": np.array([0.5, 1, 3]), "loss": np.array([1.0, 0.5, 0.2])}
+    with figure_style():
+        figure = history_figure(history)
+        figure.draw_without_rendering()
+    ticks = figure.axes[1].get_xticks()
+    assert len(ticks) >= 3
+    assert np.array_equal(ticks, np.round(ticks))

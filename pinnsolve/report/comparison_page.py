@@ -43,9 +43,8 @@ def build_comparison_report(folder: ComparisonFolder) -> Path:
 
 
 def _figures(folder: ComparisonFolder, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    from markupsafe import Markup
-
     from pinnsolve.report.comparison_figures import comparison_figures  # imports matplotlib
+    from pinnsolve.report.markup import encoded
     from pinnsolve.report.style import figure_style, rendered
 
     drawn = []
@@ -54,15 +53,14 @@ def _figures(folder: ComparisonFolder, summary: Mapping[str, Any]) -> list[dict[
             content = rendered(figure)
             for kind, data in content.items():
                 folder.write_figure(f"{name}.{kind}", data)
-            encoded = Markup(base64.b64encode(content["svg"]).decode("ascii"))
-            drawn.append({"name": name, "caption": _CAPTIONS[name], "data": encoded})
+            drawn.append({"name": name, "caption": _CAPTIONS[name], "data": encoded(content["svg"])})
     return drawn
 
 
 def _render(folder: ComparisonFolder, summary: Mapping[str, Any], figures: list[dict[str, Any]]) -> str:
     from markupsafe import Markup
 
-    from pinnsolve.report.page import environment
+    from pinnsolve.report.markup import environment
 
     script = (files("pinnsolve.report") / "templates" / "comparison.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")

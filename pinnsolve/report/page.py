@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 from pinnsolve.errors import RunFolderError
 from pinnsolve.report import tables
 from pinnsolve.report.captions import AUDIT_FIGURES, CAPTIONS
-from pinnsolve.report.tables import plain
 from pinnsolve.runs import RunFolder
 
 
@@ -23,6 +21,7 @@ def build_report(folder: RunFolder) -> Path:
         ResourceError: the disk is full or cannot be written.
     """
     from pinnsolve.report.figures import draw_figures  # imports matplotlib
+    from pinnsolve.report.markup import environment  # imports Jinja2
 
     metrics = folder.metrics()
     figures = [_figure(name, svg) for name, svg in draw_figures(folder).items()]
@@ -31,25 +30,6 @@ def build_report(folder: RunFolder) -> Path:
     except (AttributeError, TypeError, ValueError, KeyError) as error:
         raise RunFolderError(f"{folder.path}/metrics.json: the values have the wrong types ({error})") from error
     return folder.write_page(html)
-
-
-def environment() -> Any:
-    """Return the Jinja2 environment of all pages: everything is escaped, nothing may be undefined."""
-    import jinja2
-
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("pinnsolve.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_finalized,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _finalized(value: Any) -> Any:
-    """Take invisible characters out of every text on its way into the page; markup of our own stays."""
-    return plain(value) if type(value) is str else value
 
 
 def _content(folder: RunFolder, metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,9 +148,8 @@ def _texts(value: Any) -> list[str]:
 
 
 def _figure(name: str, svg: bytes) -> dict[str, Any]:
-    from markupsafe import Markup
+    from pinnsolve.report.markup import encoded
 
     field = name.removeprefix("solution_")
     caption = CAPTIONS.get(name) or f"Solution {field}: network, reference and absolute error."
-    data = Markup(base64.b64encode(svg).decode("ascii"))
-    return {"name": name, "caption": caption, "data": data, "audit": name in AUDIT_FIGURES}
+    return {"name": name, "caption": caption, "data": encoded(svg), "audit": name in AUDIT_FIGURES}
