@@ -240,6 +240,20 @@ def test_distributions_count_every_point_on_its_side():
     assert heights[1:-1:2].sum() == pytest.approx(kinked)
 
 
+def test_few_points_are_drawn_larger_and_without_kinks_none_are_named():
+    found = maps()
+    few = {name: values[:50] if len(np.atleast_1d(values)) == 200 else values for name, values in found.items()}
+    few["coarse_kinked_u_xx"] = np.zeros(50, bool)
+    areas = []
+    for those in (found, few):
+        collections = drawn(difference_map_figure(those, BOX, None)).axes[0].collections
+        (dots,) = [each for each in collections if isinstance(each, PathCollection)]
+        areas.append(dots.get_sizes()[0])
+    assert areas == pytest.approx([35.0, 40.0])
+    for those, count in ((found, 2), (few, 1)):
+        assert len(drawn(distribution_figure(those)).legends[0].get_texts()) == count
+
+
 def test_what_vanishes_or_is_not_finite_is_said_so():
     zero = {**maps(), "value_u_xx": np.zeros(200)}
     for figure in (difference_map_figure(zero, BOX, None), distribution_figure(zero)):

@@ -24,7 +24,7 @@ from pinnsolve.audit.records import LossGradientAudit
 from pinnsolve.audit.sample import audit_sample
 from pinnsolve.audit.verdict import MISSED, gradient_sentence
 from pinnsolve.derivatives import exact, taylor
-from pinnsolve.derivatives.stencils import family
+from pinnsolve.derivatives.stencils import SCHEMES, family
 from pinnsolve.errors import SettingsError
 from pinnsolve.networks import derive_constraints, points_at_once
 from pinnsolve.networks.activations import activation, activation_names
@@ -386,12 +386,40 @@ def test_orders_across_kinks_depend_on_the_norm(seed):
     models = [Model.rounded(Kinked(), audit_sample(LINE, 2**14, 0, CPU), "float64")]
     partials = [LINE.partial("u_x"), LINE.partial("u_xx")]
     known = baselines(models, partials, None)
-    first, second = v_curves(models, "central2", known, higher_derivatives(models, partials, ["central2"]))
+    first, second = v_curves(models, ["central2"], known, higher_derivatives(models, partials, ["central2"]))
     # each of about 24 kinks within the stencils of some 7 points, and hardly any two within one
     for curve, orders in ((first, (2, 1.5, 1)), (second, (1, 0.5, 0))):
         few = (curve.kinked.mean(1) > 1e-2) & (curve.kinked.mean(1) < 0.3)
         order = curve.order_within(few)
         assert (order.mean, order.rms, order.maximum) == pytest.approx(orders, abs=0.15)
+
+
+def test_schemes_share_the_values_at_the_nodes_that_they_have_in_common():
+    from pinnsolve.audit.baseline import Model, baselines, higher_derivatives
+    from pinnsolve.audit.curve import v_curves
+
+    seen = []
+
+    class Watched(Field):
+        def forward(self, points):
+            if isinstance(points, torch.Tensor):
+                seen.append(points.shape[:-1].numel())
+            return super().forward(points)
+
+    models = [Model.rounded(Watched(torch.sin), audit_sample(LINE, 64, 0, CPU), "float64")]
+    partials = [LINE.partial("u_x"), LINE.partial("u_xx")]
+    known, higher = baselines(models, partials, None), higher_derivatives(models, partials, SCHEMES)
+    seen.clear()
+    shared = v_curves(models, SCHEMES, known, higher)
+    together = sum(seen)
+    seen.clear()
+    alone = [curve for scheme in SCHEMES for curve in v_curves(models, [scheme], known, higher)]
+    assert [(c.scheme, c.baseline.partial) for c in shared] == [(c.scheme, c.baseline.partial) for c in alone]
+    for one, other in zip(shared, alone, strict=True):
+        assert np.array_equal(one.steps, other.steps)
+        assert np.array_equal(one.values, other.values)
+    # far from the ends -3 ... 3 serve all: 7 nodes in place of 3 + 3 + 3 + 3 + 5 + 7
+    assert together < 0.5 * sum(seen)
 
 
 def test_the_map_of_kinks_is_that_of_the_weights():

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import theilslopes
 
-from pinnsolve.audit.baseline import Baseline, Model, array, leading_partials
-from pinnsolve.audit.kinks import kinked, recorded_signs
+from pinnsolve.audit.baseline import Baseline, Model, leading_partials
+from pinnsolve.audit.measurement import Measurement, Target, measured, together
 from pinnsolve.audit.records import Array, known, rms
 from pinnsolve.audit.sample import Sample
 from pinnsolve.derivatives.stencils import family
@@ -174,80 +173,40 @@ class VCurve:
 
 def v_curves(
     models: Sequence[Model],
-    scheme: str,
+    schemes: Sequence[str],
     baselines: Mapping[Partial, Baseline],
     higher: Mapping[Partial, Array],
 ) -> list[VCurve]:
-    """Return the V-curve of every derivative over the points of all models: one evaluation per step serves all."""
+    """Return the V-curve of every derivative by every scheme, over the points of all models.
+
+    One evaluation per step serves all derivatives and schemes, whose stencils have most of their nodes in common.
+    """
     dtype = str(models[0].dtype).removeprefix("torch.")
     samples = [model.sample for model in models]
-    found: dict[Partial, list[_Measurement]] = {partial: [] for partial in baselines}
+    found: dict[Target, list[Measurement]] = {(scheme, partial): [] for scheme in schemes for partial in baselines}
     for step in sorted(set.intersection(*(set(sample.steps(dtype)) for sample in samples))):
-        fitting = [p for p in baselines if all(sample.fits(scheme, p.orders, step) for sample in samples)]
+        fitting = [
+            (scheme, partial)
+            for scheme, partial in found
+            if all(sample.fits(scheme, partial.orders, step) for sample in samples)
+        ]
         if not fitting:
             break
-        parts = [_measured(model, step, scheme, fitting) for model in models]
-        for partial in fitting:
-            found[partial].append(_together([part[partial] for part in parts]))
+        parts = [measured(model, step, fitting) for model in models]
+        for key in fitting:
+            found[key].append(together([part[key] for part in parts]))
     return [
         _curve(scheme, dtype, baselines[partial], measurements, samples[0], higher)
-        for partial, measurements in found.items()
+        for (scheme, partial), measurements in found.items()
         if measurements
     ]
-
-
-@dataclass(frozen=True)
-class _Measurement:
-    """One step of one V-curve: (N,) arrays, leading coefficients A h^p by coordinate."""
-
-    step: float
-    values: Array
-    leading: dict[int, Array]
-    spread: Array
-    kinked: NDArray[np.bool_]
-    free: NDArray[np.bool_]
-
-
-def _together(parts: Sequence[_Measurement]) -> _Measurement:
-    """Return the measurement over the points of all parts."""
-    first = parts[0]
-    return _Measurement(
-        step=first.step,
-        values=np.concatenate([part.values for part in parts]),
-        leading={axis: np.concatenate([part.leading[axis] for part in parts]) for axis in first.leading},
-        spread=np.concatenate([part.spread for part in parts]),
-        kinked=np.concatenate([part.kinked for part in parts]),
-        free=np.concatenate([part.free for part in parts]),
-    )
-
-
-@torch.no_grad()
-def _measured(model: Model, step: float, scheme: str, partials: Sequence[Partial]) -> dict[Partial, _Measurement]:
-    maker = model.sample.differentiator(scheme, step)
-    batch = maker.batch(model.sample.points.to(model.dtype), list({partial.orders for partial in partials}))
-    with recorded_signs(model.fields) as signs:
-        values = model.fields(batch.nodes)
-    result = {}
-    for partial in partials:
-        alpha = partial.orders
-        leading = {axis: array(batch.leading[axis, order]) for axis, order in enumerate(alpha) if order}
-        across = kinked(signs, batch.uses(alpha)).cpu().numpy() if signs else np.zeros(len(batch.nodes[0]), bool)
-        result[partial] = _Measurement(
-            step=step,
-            values=array(batch.derivative(values[partial.field], alpha)),
-            leading=leading,
-            spread=array(batch.spread(alpha)) / batch.scale(alpha),
-            kinked=across,
-            free=_free(leading, partial, scheme),
-        )
-    return result
 
 
 def _curve(
     scheme: str,
     dtype: str,
     baseline: Baseline,
-    measurements: Sequence[_Measurement],
+    measurements: Sequence[Measurement],
     sample: Sample,
     higher: Mapping[Partial, Array],
 ) -> VCurve:
@@ -279,12 +238,6 @@ def _curve(
 
 def _nodes(scheme: str, order: int) -> tuple[int, ...]:
     return family(scheme, order).free.offsets
-
-
-def _free(leading: Mapping[int, Array], partial: Partial, scheme: str) -> NDArray[np.bool_]:
-    """Return where the leading coefficients (N,) are those of the free stencils."""
-    wanted = {axis: float(family(scheme, partial.orders[axis]).free.leading) for axis in leading}
-    return np.logical_and.reduce([np.isclose(leading[axis], wanted[axis]) for axis in leading])
 
 
 def _accuracy(partial: Partial, scheme: str) -> int:

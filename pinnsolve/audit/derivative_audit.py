@@ -97,8 +97,7 @@ def audit(
                 continue  # a float32 column computed elsewhere or in float64 would be a lie
             known_values[dtype] = baselines(models, partials, exact)
             higher = higher or higher_derivatives(models, partials, schemes)
-            for scheme in schemes:
-                curves += v_curves(models, scheme, known_values[dtype], higher)
+            curves += v_curves(models, schemes, known_values[dtype], higher)
         doubles = [Model.rounded(part, sample, "float64") for part, sample in samples]
         double_values = known_values.get("float64") or baselines(doubles, partials, exact)
         beside = _Beside(

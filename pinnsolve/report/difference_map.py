@@ -65,12 +65,17 @@ def distribution_figure(maps: Maps) -> Figure | None:
         _histograms(axes, _relative(maps, term), maps[_KINKED + term].astype(bool))
     _name_steps(panels, maps)
     panels.label_axes("|FD − AD|, relative", "points")
-    panels.legend(_split_handles())
+    panels.legend(_split_handles(kinked=_has_kinked(maps)))
     return panels.figure
 
 
 def _terms(maps: Maps) -> list[str]:
     return [name.removeprefix(_ERROR) for name in maps if name.startswith(_ERROR)]
+
+
+def _has_kinked(maps: Maps) -> bool:
+    """Return whether a stencil lies across a kink anywhere."""
+    return any(np.any(maps[_KINKED + term]) for term in _terms(maps))
 
 
 def _name_steps(panels: Panels, maps: Maps) -> None:
@@ -117,7 +122,7 @@ def _map(
         points[order, across],
         points[order, 1 - across],
         c=np.clip(errors[order], *limits),
-        s=7,
+        s=_dot_area(len(order)),
         norm=LogNorm(*limits),
         cmap="plasma_r",
         linewidths=0,
@@ -129,6 +134,11 @@ def _map(
     bar = figure.colorbar(dots, ax=axes, location="bottom", pad=0.03, aspect=25)
     bar.outline.set_linewidth(0.4)
     bar.ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _dot_area(count: int) -> float:
+    """Return the area of each of so many dots, in square points: few are drawn larger, to be seen at all."""
+    return min(max(7000 / count, 7.0), 40.0)
 
 
 def _draw_kinks(axes: Axes, kinks: NDArray[np.bool_], intervals: Sequence[tuple[float, float]], across: int) -> None:
@@ -144,7 +154,7 @@ def _histograms(axes: Axes, errors: Array, kinked: NDArray[np.bool_]) -> None:
     if limits is None:
         nothing(axes, "no error above zero")
         return
-    bins = np.geomspace(*limits, _BINS).tolist()
+    bins = np.geomspace(*limits, min(_BINS, max(round(2 * len(errors) ** 0.5), 12))).tolist()
     shown = positive(errors) >= limits[0]
     axes.hist(errors[shown & ~kinked], bins=bins, color=_CLEAN_LOOK, alpha=0.85)
     if np.any(shown & kinked):
@@ -153,14 +163,15 @@ def _histograms(axes: Axes, errors: Array, kinked: NDArray[np.bool_]) -> None:
     axes.grid(True)
 
 
-def _split_handles() -> list[Line2D]:
+def _split_handles(*, kinked: bool) -> list[Line2D]:
     clean = Line2D([], [], color=_CLEAN_LOOK, linewidth=6, label="no kink within the stencil")
-    return [clean, Line2D([], [], color=_KINKED_LOOK, linewidth=1.4, label="a kink within it")]
+    return [clean, *([Line2D([], [], color=_KINKED_LOOK, linewidth=1.4, label="a kink within it")] if kinked else [])]
 
 
 def _handles(maps: Maps, *, profile: bool) -> list[Line2D]:
     looks = (("no kink within the stencil", _CLEAN_LOOK), ("a kink within it", _KINKED_LOOK))
-    handles = [Line2D([], [], color=c, marker=".", markersize=8, linestyle="", label=n) for n, c in looks]
+    told = looks if _has_kinked(maps) else looks[:1]
+    handles = [Line2D([], [], color=c, marker=".", markersize=8, linestyle="", label=n) for n, c in told]
     if not profile:
         handles = [Line2D([], [], color="#b63679", marker="o", linestyle="", label="|FD − AD|, relative")]
     if "kinks" in maps:
