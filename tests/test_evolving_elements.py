@@ -67,6 +67,14 @@ def test_meshes_and_steps_refined_together_come_to_the_exact_solution(problem_fr
     assert errors[0] / errors[1] > 2**2.5
 
 
+def test_a_solution_that_starts_from_zero_is_marched(problem_from):
+    problem = problem_from(ellipse().replace("exp(-t/2)*sin(2*x + 1)*cos(y - t)", "1e-6*(t - 1)*sin(2*x + 1)*cos(y)"))
+    points = Place(problem).sobol(2**10, 0)
+    truth = exact_values(problem, points)
+    attempt = next(evolving_elements.resolutions(unsolved(problem), math.inf))
+    assert np.linalg.norm(attempt.chart(points)["u"] - truth) < 1e-3 * np.linalg.norm(truth)
+
+
 def test_the_reference_tells_its_error_comes_from_the_cache_and_ends_at_the_boundary(problem_from):
     problem = problem_from(ellipse())
     asked = unsolved(problem)

@@ -186,6 +186,19 @@ def test_two_values_on_one_face_are_an_error(problem_from):
     assert any("two values at x = 2" in message for _, message, _ in found_in(problem, "error"))
 
 
+@pytest.mark.parametrize(("gap", "level"), [("1e-9", None), ("3.7e-6", "warning"), ("0.002", "error")])
+def test_a_tail_that_ends_where_the_domain_was_cut_off_is_no_error(problem_from, gap, level):
+    there = f'where = "x = 2"\nequation = "u = {gap}"'  # the data at the start are at most 1
+    problem = planted(problem_from, without_reference(HEAT), 'where = "x = 2"\nequation = "u = 0"', there)
+    found = {level: found_in(problem, level) for level in ("error", "warning")}
+    assert [name for name, findings in found.items() if findings] == ([level] if level else [])
+    if level == "warning":
+        ((_, message, remedy),) = found["warning"]
+        assert "u has two values at x = 2, t = 0" in message
+        assert "(4e-06 of their size)" in message
+        assert "cut off" in remedy
+
+
 TWICE = CORNER + '\n[[conditions]]\nwhere = "x = 2"\nequation = "2*u = t"'
 
 

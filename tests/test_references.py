@@ -239,6 +239,42 @@ def test_a_system_with_variable_coefficients_and_sources():
     )
 
 
+def manufactured(equations, fields, coordinates):
+    """Elements against an exact solution {field: (expression, the same of x and t)}, with values at start and ends."""
+    names = ", ".join(f'"{name}"' for name in fields)
+    exact = ", ".join(f'{name} = "{text}"' for name, (text, _) in fields.items())
+    conditions = [(where, f"{name} = exact({name})") for name in fields for where in ("t = 0", "boundary")]
+    top = f"fields = [{names}]\nmanufactured = {{ {exact} }}"
+    problem = problem_of(equations, conditions, coordinates, top)
+    reference = chebyshev.solve(replace(problem, reference=Reference(solver="auto")))
+    check_against(reference, problem, {name: truth for name, (_, truth) in fields.items()})
+
+
+def test_a_solution_that_starts_from_zero_finds_its_size():
+    micro = "2e-8*t*sin(x/1e-5 + 0.3)/(0.1 + t)", lambda x, t: 2e-8 * t * np.sin(x / 1e-5 + 0.3) / (0.1 + t)
+    manufactured(["u_t = 2e-10*u_xx"], {"u": micro}, "x = [0, 1e-5]\nt = [0, 0.5]")
+
+
+def test_fields_of_very_different_units_are_resolved_each_in_its_own():
+    dense = "1e12*exp(-t)*cos(x)", lambda x, t: 1e12 * np.exp(-t) * np.cos(x)
+    fine = "t*sin(25*x)", lambda x, t: t * np.sin(25 * x)
+    manufactured(["n_t = n_xx", "v_t = 0.01*v_xx - v"], {"n": dense, "v": fine}, "x = [0, 1]\nt = [0, 1]")
+
+
+def test_data_that_disagree_a_little_leave_a_reference_with_an_error():
+    start = [("t = 0", "a = cos(pi*x/2) + 1e-6"), ("t = 0", "b = 0"), ("boundary", "a = 0"), ("boundary", "b = 0")]
+    waves = ["a_t = -b_xx", "b_t = a_xx"]
+    problem = problem_of(waves, start, "x = [-1, 1]\nt = [0, 0.1]", 'fields = ["a", "b"]')
+    reference = chebyshev.solve(problem, accuracies=(1e-9,), budget=1.0)  # seconds: it does not get through in twenty
+    points = points_of(problem)
+    phase = (np.pi / 2) ** 2 * points[:, 1]
+    for name, wave in (("a", np.cos(phase)), ("b", -np.sin(phase))):
+        truth = wave * np.cos(np.pi / 2 * points[:, 0])
+        error = np.linalg.norm(reference(points)[name] - truth) / np.linalg.norm(truth)
+        assert error < 10 * reference.errors[name] + 1e-5  # the jump, against the ninth of b's greatest size
+        assert 1e-9 < reference.errors[name] < 1e-2
+
+
 def test_initial_conditions_may_differentiate_in_space():
     problem = problem_of(
         ["u_tt = u_xx"],

@@ -132,10 +132,13 @@ def _along(ansatz: nn.Module, direction: list[Tensor], step: float, points: Tens
 
 def _taylor_order(ansatz: nn.Module, direction: list[Tensor], points: Tensor, loss: Loss) -> float | None:
     value, gradient = _gradient(ansatz, points, loss)
+    slope = _slope(gradient, direction)
     moved = np.array([_along(ansatz, direction, float(h), points, loss) for h in _STEPS])
-    remainders = np.abs(moved - value - _STEPS * _slope(gradient, direction))
+    if not np.isfinite([value, slope, *moved]).all():  # sinh(u/0.03) overflows where a step moves u by 20
+        return None
+    remainders = np.abs(moved - value - _STEPS * slope)
     readable = remainders > _READABLE * np.finfo(float).eps * abs(value)
-    if not np.isfinite(remainders).all() or readable.sum() < 3:
+    if readable.sum() < 3:
         return None
     return known(float(theilslopes(np.log(remainders[readable]), np.log(_STEPS[readable]))[0]))
 

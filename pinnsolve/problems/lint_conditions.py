@@ -19,6 +19,7 @@ from pinnsolve.problems.wellposedness import conditions_along, order_of, points_
 DISCONTINUOUS = "discontinuous"  # the tag of a problem whose data are meant to jump
 _CORNER = 0.02  # share of a boundary that may be a corner between two restrictions
 _AGREEMENT = 1e-8  # of data, relative to their size: far above roundoff
+_CUT_OFF = 1e-3  # the same, of tails that end where a domain was cut off, or of rounded numbers
 
 
 def condition_findings(problem: Problem) -> list[Finding]:
@@ -159,31 +160,35 @@ class _Datum:
 def _conflicts(problem: Problem) -> list[Finding]:
     """Return the pairs of conditions that give one field two values where they meet."""
     data = [datum for condition in problem.conditions if (datum := _datum(problem, condition)) is not None]
-    level: Level = "warning" if DISCONTINUOUS in problem.tags else "error"
     findings = []
     for one, other in combinations(data, 2):
         if one.field != other.field or (one.face.axis == other.face.axis and one.face != other.face):
             continue
-        sentence = _conflict(problem, one, other)
-        if sentence:
+        share, sentence = _conflict(problem, one, other)
+        if share > _CUT_OFF:
+            level: Level = "warning" if DISCONTINUOUS in problem.tags else "error"
             remedy = f'make them agree; or, if the jump is meant, add "{DISCONTINUOUS}" to tags'
             findings.append(Finding(level, "conditions", sentence, remedy))
+        elif share > _AGREEMENT:
+            remedy = "nothing, if the domain was cut off where the data are small enough; otherwise make them agree"
+            findings.append(Finding("warning", "conditions", f"{sentence} ({share:.0e} of their size)", remedy))
     return findings
 
 
-def _conflict(problem: Problem, one: _Datum, other: _Datum) -> str:
-    """Return where two data meet with different values; empty if they agree."""
+def _conflict(problem: Problem, one: _Datum, other: _Datum) -> tuple[float, str]:
+    """Return by how much two data differ where they meet, relative to their size, and where and how in words."""
     points = points_on(problem, one.face)
     points[:, other.face.axis] = problem.box[0 if other.face.side == "lower" else 1][other.face.axis]
     pair = np.stack([one.at(points), other.at(points)])
     scales = [np.nanmax(np.abs(datum.at(points_on(problem, datum.face))), initial=0.0) for datum in (one, other)]
     gap = np.abs(pair[0] - pair[1])
-    if not np.nanmax(gap, initial=0.0) > _AGREEMENT * max(scales):
-        return ""
+    largest, scale = float(np.nanmax(gap, initial=0.0)), max(scales)
+    if not largest > 0:
+        return 0.0, ""
     worst = int(np.nanargmax(gap))
     place = ", ".join(f"{name} = {x:.3g}" for name, x in zip(problem.coordinate_names, points[worst], strict=True))
     values = [f"{value:.4g} by {d.condition.name!r}" for value, d in zip(pair[:, worst], (one, other), strict=True)]
-    return f"{one.field} has two values at {place}: {values[0]}, {values[1]}"
+    return largest / scale, f"{one.field} has two values at {place}: {values[0]}, {values[1]}"
 
 
 def _datum(problem: Problem, condition: Condition) -> _Datum | None:

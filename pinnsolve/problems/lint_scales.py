@@ -31,7 +31,12 @@ def scale_findings(problem: Problem) -> list[Finding]:
 
 def field_sizes(problem: Problem) -> dict[str, float]:
     """Return the largest size of each field that conditions or the exact solution tell, 1 where they tell none."""
-    sizes: dict[str, float] = {}
+    return {name: size or 1.0 for name, size in data_sizes(problem).items()}
+
+
+def data_sizes(problem: Problem) -> dict[str, float]:
+    """Return the largest size of each field that conditions or the exact solution tell, 0 where they tell none."""
+    sizes: dict[str, float] = dict.fromkeys(problem.field_names, 0.0)
     inside = Place(problem).sobol(2**8, seed=7)
     for name, expression in problem.reference.exact.items():
         sizes[name] = _largest(expression, problem, inside)
@@ -43,8 +48,8 @@ def field_sizes(problem: Problem) -> dict[str, float]:
         unknown = residual.placeholders[partial]
         value = residual.placed.xreplace({unknown: sympy.S.Zero}) / sympy.diff(residual.placed, unknown)
         points = Place(problem, condition).sobol(2**8, seed=7)
-        sizes[partial.field] = max(sizes.get(partial.field, 0.0), _largest(value, problem, points))
-    return {name: sizes.get(name, 0.0) or 1.0 for name in problem.field_names}
+        sizes[partial.field] = max(sizes[partial.field], _largest(value, problem, points))
+    return sizes
 
 
 def _largest(expression: sympy.Expr, problem: Problem, points: np.ndarray) -> float:

@@ -6,6 +6,7 @@ of the stage polynomial's coefficients; both follow the solution as it goes.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,9 +19,9 @@ from pinnsolve.problems.formulas import Formula, numpy_functions
 from pinnsolve.references.elements import Mesh
 from pinnsolve.references.elements_chart import DEGREE, STAGES, ElementsChart
 from pinnsolve.references.evolution import Evolution, evolution_of
-from pinnsolve.references.radau import radau, radau_step, stage_nodes, stage_tail
+from pinnsolve.references.radau import expected_sizes, radau, radau_step, stage_nodes, stage_tail
 from pinnsolve.references.reference import ReferenceSolution
-from pinnsolve.references.refinement import Attempt, refined
+from pinnsolve.references.refinement import Attempt, largest, refined
 from pinnsolve.references.semidiscrete import discretised, space_orders
 from pinnsolve.references.windows import interpolation_matrix
 
@@ -29,6 +30,9 @@ Array = NDArray[np.float64]
 _MOST_ELEMENTS = 400
 _DEEPEST = 2.0**-20  # the narrowest element, as a part of the interval
 _SHORTEST = 1e-18  # step, of the time: a kink diffuses across the closest nodes there, 1e-8 apart, within 1e-16
+_ROUNDOFF = 1e-6  # of the largest component: what fourth derivatives on narrow elements make of zero
+_LITTLE = 1e-3
+_TINY = 1e-30
 _ACCURACIES = (1e-6, 1e-8, 1e-10, 1e-12)
 _COARSE = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 
@@ -53,7 +57,12 @@ def solve(
     if evolution is None:
         raise ValueError(f"{problem.name} is not an evolution in one space dimension")
     deadline = time.process_time() + 1.2 * budget
-    return refined(problem, "chebyshev", _attempts(evolution, accuracies, deadline), tolerance, budget)
+    found = refined(problem, "chebyshev", _attempts(evolution, accuracies, deadline), tolerance, budget)
+    if not math.isnan(largest(found.errors)):
+        return found
+    # data that disagree a little, by more than the second accuracy: what coarser ones tell is known all the same
+    coarser, deadline = (*_COARSE[1:], *accuracies[:1]), time.process_time() + 0.5 * budget
+    return refined(problem, "chebyshev", _attempts(evolution, coarser, deadline), tolerance, budget)
 
 
 def resolutions(problem: Problem, deadline: float) -> Iterable[Attempt]:
@@ -64,13 +73,16 @@ def resolutions(problem: Problem, deadline: float) -> Iterable[Attempt]:
 
 
 def _attempts(evolution: Evolution, accuracies: Sequence[float], deadline: float) -> Iterable[Attempt]:
-    spent = np.inf
+    spent, is_through = np.inf, False
     for accuracy in accuracies:
         began, started = time.process_time(), time.perf_counter()
         # an accuracy below roundoff shows in steps without end
         chart = march(evolution, accuracy, min(deadline, began + 1.0 + 10.0 * spent))
         spent = time.process_time() - began
         yield Attempt(chart, time.perf_counter() - started)
+        if is_through and chart is None:
+            return
+        is_through = is_through or chart is not None
 
 
 def march(evolution: Evolution, accuracy: float, deadline: float) -> ElementsChart | None:
@@ -127,27 +139,28 @@ def _windows(evolution: Evolution, accuracy: float, deadline: float) -> Iterator
     method = radau(STAGES)
     mesh, state = _start(evolution, accuracy)
     system = discretised(evolution, mesh)
-    scale = _scales(state)
     now, end = evolution.time
     # both depend on the accuracy, lest two runs of a very smooth solution take the same steps
     largest_step = 0.5 * accuracy ** (1 / STAGES) * (end - now)
     step, last = 0.1 * largest_step, None
+    soon = expected_sizes(method, system, now, state.ravel(), step).reshape(state.shape)
+    scale = _Scale.of_start(state, soon, evolution.known_sizes)
     while now < end and time.process_time() < deadline:
         step = min(step, end - now) if end - now - step > 1e-3 * step else end - now
         times = now + step * method.nodes
         guess = np.repeat(state[None], STAGES, axis=0) if last is None else last.extended(times)
-        small = 0.01 * accuracy * np.broadcast_to(scale, state.shape).ravel()
+        small = 0.01 * accuracy * np.broadcast_to(scale.sizes, state.shape).ravel()
         solved = radau_step(method, system, now, state.ravel(), step, guess.reshape(STAGES, -1), small)
         values = np.concatenate([state[None], solved.stages.reshape(STAGES, *state.shape)])
-        scale = np.maximum(scale, _scales(values)) if solved.converged else scale
-        decay = stage_tail(values, scale) / accuracy if solved.converged else np.inf
+        scale = scale.grown(values) if solved.converged else scale
+        decay = stage_tail(values, scale.sizes) / accuracy if solved.converged else np.inf
         if decay > 1.0:
             step *= max(0.2, 0.8 * decay ** (-1 / STAGES)) if np.isfinite(decay) else 0.25
             last = None if not solved.converged else last
             if step < _SHORTEST * (end - evolution.time[0]) or now + step == now:
                 return
             continue
-        marked = _unresolved(mesh, values[1:], scale, accuracy, evolution)
+        marked = _unresolved(mesh, values[1:], scale.sizes, accuracy, evolution)
         if marked.any():
             state, last = mesh.split_values(state, marked), last and last.split(marked)
             mesh = mesh.split(marked)
@@ -156,7 +169,7 @@ def _windows(evolution: Evolution, accuracy: float, deadline: float) -> Iterator
         last = _Window(now, now + step if step < end - now else end, mesh, values)
         yield last
         now, state = last.end, values[-1]
-        joined = _joinable(mesh, values, scale, accuracy)
+        joined = _joinable(mesh, values, scale.sizes, accuracy)
         if len(joined) and _has_projection(evolution):
             last = last.join(joined)
             mesh, system = last.mesh, discretised(evolution, last.mesh)
@@ -179,7 +192,8 @@ def _start(evolution: Evolution, accuracy: float) -> tuple[Mesh, Array]:
         state = sampled
         if _has_projection(evolution):
             state = system.consistent(evolution.time[0], sampled.ravel(), accuracy).reshape(sampled.shape)
-        marked = _unresolved(mesh, state[None], _scales(state), accuracy, evolution)
+        scale = _Scale.of_start(sampled, state, evolution.known_sizes)
+        marked = _unresolved(mesh, state[None], scale.sizes, accuracy, evolution)
         if not marked.any():
             return mesh, state
         mesh = mesh.split(marked)
@@ -195,11 +209,38 @@ def _has_projection(evolution: Evolution) -> bool:
     return not periodic or all(order % 2 == 0 for order in space_orders(evolution).values())
 
 
-def _scales(values: Array) -> Array:
+@dataclass(frozen=True)
+class _Scale:
+    """The largest size so far of each component, (components, 1, 1), each in its own unit.
+
+    A silent one starts from zero, no data tell its size, and it is roundoff as far as can be seen: it counts as a
+    share of the largest.
+    """
+
+    sizes: Array
+    silent: NDArray[np.bool_]
+
+    @classmethod
+    def of_start(cls, state: Array, soon: Array, known: Sequence[float]) -> _Scale:
+        """Return the scale of initial values (components, K, degree + 1), of those soon after, and of the data."""
+        told = _LITTLE * np.array(known)[:, None, None]
+        sizes = np.maximum(np.maximum(_sizes(state), _sizes(soon)), told)
+        silent = (_sizes(state) == 0) & (told == 0) & (sizes <= _ROUNDOFF * sizes.max())
+        return cls(np.zeros_like(sizes), silent)._with(sizes)
+
+    def grown(self, values: Array) -> _Scale:
+        """Return the scale after values (…, components, K, degree + 1)."""
+        return self._with(_sizes(values))
+
+    def _with(self, sizes: Array) -> _Scale:
+        seen = np.where(self.silent, np.maximum(sizes, _LITTLE * sizes.max()), sizes)
+        return _Scale(np.maximum(np.maximum(self.sizes, seen), _TINY), self.silent)
+
+
+def _sizes(values: Array) -> Array:
     """Return the largest size of each component, (components, 1, 1)."""
-    sizes = np.abs(values).max(axis=(-1, -2), keepdims=True)
-    sizes = sizes.max(axis=0) if sizes.ndim == 4 else sizes
-    return np.maximum(sizes, 1e-3 * sizes.max() + 1e-30)
+    sizes: Array = np.abs(values).max(axis=(-1, -2), keepdims=True)
+    return sizes.max(axis=0) if sizes.ndim == 4 else sizes
 
 
 def _unresolved(mesh: Mesh, values: Array, scale: Array, accuracy: float, evolution: Evolution) -> NDArray[np.bool_]:

@@ -15,6 +15,7 @@ from functools import cached_property
 import sympy
 
 from pinnsolve.problems import Condition, Partial, Problem, Residual
+from pinnsolve.problems.lint_scales import data_sizes
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,12 @@ class Evolution:
     def value_components(self) -> dict[str, int]:
         """The index of the component that is the field itself, by field."""
         return {component.field: i for i, component in enumerate(self.components) if component.order == 0}
+
+    @cached_property
+    def known_sizes(self) -> tuple[float, ...]:
+        """How large the data say that each component becomes, ∂ₜ^k u ~ u/T^k; 0 where they say nothing."""
+        sizes, duration = data_sizes(self.problem), self.time[1] - self.time[0]
+        return tuple(sizes[c.field] / duration ** c.orders[self.time_axis] for c in self.components)
 
     @cached_property
     def constraints(self) -> tuple[Residual, ...]:

@@ -15,7 +15,7 @@ from scipy.sparse import csc_matrix, diags
 from pinnsolve.problems import Problem
 from pinnsolve.references.finite_elements import TOLERANCE, systems
 from pinnsolve.references.galerkin import DEGREE, GalerkinSystem
-from pinnsolve.references.radau import radau, radau_step, stage_nodes, stage_tail
+from pinnsolve.references.radau import expected_sizes, radau, radau_step, stage_nodes, stage_tail
 from pinnsolve.references.reference import ReferenceSolution
 from pinnsolve.references.refinement import Attempt, refined
 from pinnsolve.references.triangles import EvolvingChart
@@ -146,9 +146,9 @@ def _windows(
     lines, method = _Lines(system), radau(STAGES)
     now, end = interval
     state = system.initial(now)
-    scale = max(float(np.abs(state).max()), 1e-300)
     largest_step = accuracy ** (1 / STAGES) * (end - now)
     step, last = 0.1 * largest_step, None
+    scale = max(float(expected_sizes(method, lines, now, state, step).max()), 1e-300)
     while now < end and time.process_time() < deadline:
         step = min(step, end - now) if end - now - step > 1e-3 * step else end - now
         times = now + step * method.nodes

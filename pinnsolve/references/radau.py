@@ -136,6 +136,17 @@ def radau_step(
     return StageSolution(stages, False, iteration)
 
 
+def expected_sizes(method: Radau, system: System, start: float, state: Array, step: float) -> Array:
+    """Return how large each component is now, or one step later by a single correction of Newton's, (n,).
+
+    A solution that starts from zero, driven by its boundary or a source, has no size of its own yet.
+    """
+    guess = np.repeat(state[None], len(method.nodes), axis=0)
+    stages = radau_step(method, system, start, state, step, guess, np.full(len(state), np.inf)).stages
+    known = stages if np.isfinite(stages).all() else guess
+    return np.asarray(np.maximum(np.abs(state), np.abs(known).max(axis=0)))
+
+
 def _shifted(value: complex, mass: csc_matrix, jacobian: csc_matrix) -> csc_matrix:
     shift = value.real if abs(value.imag) < 1e-9 * abs(value) else value
     return (shift * mass - jacobian).tocsc()
