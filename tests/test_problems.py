@@ -7,6 +7,7 @@ import pytest
 
 from pinnsolve.errors import InputError, ProblemError
 from pinnsolve.problems import Partial, load_problem, problem_files, read_outline
+from pinnsolve.problems.library import problem_path, shipped_problems
 from pinnsolve.problems.lint import lint
 from pinnsolve.problems.loading import load_problem_file, parse_problem
 
@@ -214,3 +215,18 @@ def test_restricted_conditions_hold_on_a_part_of_a_face(problem_from):
     condition = problem_from(text).conditions[2]
     points = np.array([[1.0, 0.1], [1.0, 0.3], [1.0, 0.6]])
     assert condition.restrictions[0].holds(points).tolist() == [False, True, False]
+
+
+def test_a_problem_of_ones_own_hides_no_other_that_came_with_the_package(tmp_path, monkeypatch):
+    own = tmp_path / "problems"
+    own.mkdir()
+    text = (shipped_problems() / "logistic.toml").read_text()
+    (own / "mine.toml").write_text(text)
+    (own / "heat.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PINNSOLVE_PROBLEMS", raising=False)
+    assert problem_path("mine") == Path("problems/mine.toml")
+    assert problem_path("heat") == Path("problems/heat.toml")
+    assert problem_path("burgers") == shipped_problems() / "burgers.toml"
+    with pytest.raises(InputError, match="unknown problem 'burgers'"):
+        problem_path("burgers", own)  # a folder that is named is the only one

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 
-def problems_folder(folder: str | Path | None = None) -> Path:
-    """Return the folder of problem files: the given one, PINNSOLVE_PROBLEMS, ./problems, or the shipped one.
+def problem_folders(folder: str | Path | None = None) -> list[Path]:
+    """Return where problems are looked for: the folder given, or PINNSOLVE_PROBLEMS, or ./problems and the shipped one.
 
     Raises:
         InputError: a folder that was named does not exist.
@@ -25,9 +25,9 @@ def problems_folder(folder: str | Path | None = None) -> Path:
     if named:
         if not Path(named).is_dir():
             raise InputError(f"there is no folder of problems {str(named)!r}")
-        return Path(named)
+        return [Path(named)]
     here = Path("problems")
-    return here if here.is_dir() and any(here.glob("*.toml")) else shipped_problems()
+    return [*([here] if any(here.glob("*.toml")) else []), shipped_problems()]
 
 
 def shipped_problems() -> Path:
@@ -38,8 +38,8 @@ def shipped_problems() -> Path:
 
 
 def problem_files(folder: str | Path | None = None) -> list[Path]:
-    """Return every problem file of the folder, by name."""
-    return sorted(problems_folder(folder).glob("*.toml"))
+    """Return every problem file of the first folder where problems are looked for, by name."""
+    return sorted(problem_folders(folder)[0].glob("*.toml"))
 
 
 def load_problem(name: str | Path, folder: str | Path | None = None) -> Problem:
@@ -61,7 +61,7 @@ def problem_path(name: str | Path, folder: str | Path | None = None) -> Path:
     """
     if str(name).endswith(".toml"):
         return Path(name)
-    known = {path.stem: path for path in problem_files(folder)}
+    known = {path.stem: path for place in reversed(problem_folders(folder)) for path in sorted(place.glob("*.toml"))}
     if str(name) not in known:  # also whatever has path parts: names are those of files in this folder
         raise InputError(unknown_name("problem", str(name), known))
     return known[str(name)]
