@@ -151,7 +151,7 @@ def test_a_session_stopped_in_a_wide_stage_goes_on_with_its_small_network(proble
     second.restore(first.training.step, *first.state())
     assert second.training.trained.widths == [8, 8]
     list(second.train())
-    assert second.training.step == 10
+    assert second.training.is_converged if stage == "features" else second.training.step == 10
 
 
 def test_random_features_keep_the_alpha_of_the_settings(problem_from):

@@ -222,7 +222,7 @@ _CACHED = 2**18  # 2 MB: larger temporaries leave the cache, and beyond 32 MB ea
 
 def points_at_once(module: nn.Module) -> int:
     """Return how many points to evaluate at once: as many as keep one channel of the widest layer in the cache."""
-    widest = max((parameter.shape[0] for parameter in module.parameters()), default=1)
+    widest = max((parameter.shape[0] for parameter in module.parameters() if parameter.dim()), default=1)
     return max(_CACHED // widest, 32)
 
 
