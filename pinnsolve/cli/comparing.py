@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from pinnsolve.cli.signals import STOPPING
+from pinnsolve.cli.signals import heeded
 from pinnsolve.cli.terminal import number, say, show_table
 from pinnsolve.errors import PinnsolveError, SettingsError, Stopped
 
@@ -125,9 +125,8 @@ class _Interrupt:
     _previous: dict[int, Any] = field(default_factory=dict)
 
     def __enter__(self) -> _Interrupt:
-        for number_ in STOPPING:
-            if signal.getsignal(number_) is not signal.SIG_IGN:
-                self._previous[number_] = signal.signal(number_, self._note)
+        for number_ in heeded():
+            self._previous[number_] = signal.signal(number_, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:

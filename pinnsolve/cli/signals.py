@@ -12,6 +12,11 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STEP_PATIENCE = 1.0  # seconds that a step may still take after a signal
 
 
+def heeded() -> list[signal.Signals]:
+    """The stopping signals that this process heeds: what was ignored from the start, as by nohup, stays so."""
+    return [number_ for number_ in STOPPING if signal.getsignal(number_) is not signal.SIG_IGN]
+
+
 class StepAbandoned(BaseException):
     """A signal came, and the step under way takes too long to wait for."""
 
@@ -28,9 +33,7 @@ class Signals:
     _previous: dict[int, Any] = field(default_factory=dict)
 
     def __enter__(self) -> Signals:
-        # what was ignored from the start, as by nohup, or in the background of a script, stays so
-        noted = [number_ for number_ in STOPPING if signal.getsignal(number_) is not signal.SIG_IGN]
-        handlers = {**dict.fromkeys(noted, self._note), signal.SIGALRM: self._abandon}
+        handlers = {**dict.fromkeys(heeded(), self._note), signal.SIGALRM: self._abandon}
         for number_, handler in handlers.items():
             self._previous[number_] = signal.signal(number_, handler)
         return self

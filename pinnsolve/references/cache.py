@@ -62,9 +62,8 @@ def load(problem: Problem) -> ReferenceSolution | None:
         chart = _CHARTS[header["solver"]](**{name: _plain(array) for name, array in arrays.items()})
         reference = ReferenceSolution(header["solver"], dict(header["errors"]), float(header["seconds"]), chart)
         return reference if _is_usable(reference, problem) else None
-    except (
-        Exception
-    ):  # a damaged archive fails in as many ways as it has bytes: none is worth more than computing again
+    except Exception:
+        # a damaged archive fails in as many ways as it has bytes: none is worth more than computing again
         return None
 
 

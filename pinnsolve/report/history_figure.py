@@ -53,7 +53,7 @@ def history_figure(history: Mapping[str, NDArray[Any]], reference_error: float |
             axes.axhline(reference_error, color="#555555", linewidth=0.8, linestyle=":", label="error of the reference")
     row[0].set_xlabel("time / s")
     row[1].set_xlabel("step")
-    row[1].xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    row[1].xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     row[0].set_ylabel("loss, relative error")
     if curves:
         handles, labels = row[1].get_legend_handles_labels()

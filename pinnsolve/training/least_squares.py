@@ -42,8 +42,10 @@ def triangular_factor(
             norms = torch.linalg.vector_norm(chunk, dim=0)
             # a unit that is affine on the whole domain may vanish in the equations and not in the solution: damped by
             # its own norm alone, it gets a huge weight, and the solution drowns in its rounding
-            for field in [...] if fields is None else [fields == k for k in fields.unique()]:
-                norms[:-1][field] = norms[:-1][field].clamp_min(float(norms[:-1][field].median()))
+            numbers = torch.zeros_like(norms[:-1]) if fields is None else fields
+            for field in numbers.unique():
+                own = norms[:-1][numbers == field]
+                norms[:-1][numbers == field] = own.clamp_min(float(own.median()))
             norms[-1] = 0.0  # the right-hand side is not damped
             factor = torch.diag(damping * norms)
         factor = torch.linalg.qr(torch.cat([factor, chunk]), mode="r").R
