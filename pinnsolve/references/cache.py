@@ -1,11 +1,14 @@
 """References that took time are kept on disk, as plain arrays.
 
-The folder is PINNSOLVE_CACHE, else the user's cache folder. Whatever goes wrong with it (no such folder,
-read-only, full, a damaged file), the reference is computed again and the program goes on.
+Each under the digests of its problem and of the code that computed it: other code computes it anew. The folder is
+PINNSOLVE_CACHE, else the user's cache folder. Whatever goes wrong with it (no such folder, read-only, full, a damaged
+file), the reference is computed again and the program goes on.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import os
 import tempfile
@@ -27,9 +30,9 @@ from pinnsolve.references.triangles import EvolvingChart, TriangleChart
 
 KeptChart = TimeChart | FourierChart | ElementsChart | BoxChart | TriangleChart | EvolvingChart
 
-VERSION = 1  # of the solvers: raise it when what they compute changes
 _LEAST_SECONDS = 0.2
 _MAX_BYTES = 512 * 1024**2
+_INSTALLATIONS = 3  # that may share a folder: so many references of a problem are kept, by other code each
 _CHARTS: Mapping[str, Callable[..., Chart]] = {
     "solve_ivp": TimeChart,
     "fourier": FourierChart,
@@ -40,6 +43,16 @@ _CHARTS: Mapping[str, Callable[..., Chart]] = {
 }
 
 
+@functools.cache
+def solvers_digest() -> str:
+    """Return a digest of the source of solvers and problems, which is what a reference depends on beside its file."""
+    package = Path(__file__).parents[1]
+    found = hashlib.sha256()
+    for path in sorted(path for floor in ("problems", "references") for path in (package / floor).rglob("*.py")):
+        found.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return found.hexdigest()[:16]
+
+
 def cached_file(problem: Problem) -> Path | None:
     """Return the place of a problem's reference, None where there is no home for it."""
     named = os.environ.get("PINNSOLVE_CACHE")
@@ -47,7 +60,7 @@ def cached_file(problem: Problem) -> Path | None:
         folder = Path(named) if named else Path(platformdirs.user_cache_dir("pinnsolve"))
     except (RuntimeError, KeyError, OSError):
         return None
-    return folder / "references" / f"{problem.digest[:32]}-v{VERSION}.npz" if problem.digest else None
+    return folder / "references" / f"{problem.digest[:32]}-{solvers_digest()}.npz" if problem.digest else None
 
 
 def load(problem: Problem) -> ReferenceSolution | None:
@@ -78,6 +91,9 @@ def save(problem: Problem, reference: ReferenceSolution) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, {"header": np.array(json.dumps(header)), **chart.arrays()})
+        kept = sorted(path.parent.glob(f"{problem.digest[:32]}-*.npz"), key=lambda file: file.stat().st_mtime)
+        for oldest in kept[:-_INSTALLATIONS]:
+            oldest.unlink(missing_ok=True)
     except OSError:
         return
 
