@@ -25,7 +25,7 @@ from pinnsolve.evaluation import (
     known_values,
     measure_invariants,
 )
-from pinnsolve.evaluation.health import unsolved_sentences
+from pinnsolve.evaluation.health import shape_error, unsolved_sentences
 from pinnsolve.problems import load_problem_file
 from pinnsolve.problems.formulas import Formula, torch_functions
 from pinnsolve.problems.loading import parse_problem
@@ -203,6 +203,50 @@ def test_a_low_loss_with_a_wrong_answer_is_told(problem_from):
     wrong = evaluation_of(problem, lambda p: np.sin(p[:, 0]), lambda p: np.cos(p[:, 0]))
     assert any("do not trust this solution" in sentence for sentence in health_sentences(problem, wrong, 1e-8, 1e-8))
     assert health_sentences(problem, wrong, 1.0, 1.0) == []
+
+
+def offset(amplitude):
+    """1000 and a wave of this size."""
+    return lambda points: 1000 + amplitude * np.sin(np.pi * (points[:, 0] - points[:, 1]))
+
+
+def test_a_wrong_shape_on_a_large_mean_is_told(problem_from):
+    problem = problem_from(TRANSPORT)
+    wrong = evaluation_of(problem, offset(-1.0), offset(1.0))
+    # twice the wave, whose mean square is 1/2: 2/√2 of 1000, and 200 % of what it varies by
+    assert wrong.error == pytest.approx(math.sqrt(2) * 1e-3, rel=1e-2)
+    assert shape_error(wrong, "u") == pytest.approx(2.0, rel=1e-2)
+    (sentence,) = health_sentences(problem, wrong, 1e-8, 1e-8)
+    assert re.search(
+        r"error of u is small against its size \(1.4e-03\) but (199|200).\d% of what it varies by", sentence
+    )
+    assert health_sentences(problem, evaluation_of(problem, offset(1.01), offset(1.0)), 1e-8, 1e-8) == []
+
+
+def test_a_constant_in_place_of_a_wave_on_a_large_mean_is_called_trivial(problem_from):
+    problem = problem_from(TRANSPORT)
+    sentences = health_sentences(problem, evaluation_of(problem, offset(0.0), offset(1.0)), None, None)
+    assert ["training found a trivial solution" in sentence for sentence in sentences] == [True, False]
+    assert "a large mean hides that the shape is wrong" in sentences[1]
+
+
+def test_a_solution_that_varies_by_no_more_than_its_reference_errs_has_no_shape(problem_from):
+    problem = problem_from(TRANSPORT)
+    found = evaluation_of(problem, offset(0.0), offset(1e-3))  # varies by 7e-7 of its size
+    for known, shapes in [(1e-6, False), (1e-7, True), (None, True), (math.nan, True)]:
+        judged = replace(found, fields={"u": replace(found.fields["u"], reference_error=known)})
+        assert (shape_error(judged, "u") is not None) == shapes
+    assert shape_error(evaluation_of(problem, offset(1.0), offset(0.0)), "u") is None
+    assert shape_error(evaluation_of(problem, offset(1.0), None), "u") is None
+
+
+def test_points_outside_the_domain_do_not_count_for_the_shape(problem_from):
+    problem = problem_from(TRANSPORT)
+    found = evaluation_of(problem, offset(-1.0), offset(1.0))
+    holes = np.arange(len(found.values["u"])) % 2 == 0
+    values, truth = found.values["u"].copy(), found.reference["u"].copy()
+    values[holes], truth[holes] = math.nan, math.nan
+    assert shape_error(replace(found, values={"u": values}, reference={"u": truth}), "u") == pytest.approx(2, rel=0.05)
 
 
 def test_a_residual_between_the_points_is_told(problem_from):

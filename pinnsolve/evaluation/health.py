@@ -14,6 +14,7 @@ WRONG = 0.02  # relative error from which an answer is called wrong
 FLAT = 0.05  # spread, relative to the reference's, of a solution that is nearly constant
 FLAT_ALONE = 1e-4  # spread, relative to the data, where there is no reference
 UNSOLVED = 0.1  # residual, relative to the equation's largest term, from which an equation is called unsolved
+_ROUNDOFF = 1e-14  # relative variation of a field that is constant
 _APART = 100.0  # residual between the points over that at them, both squared
 
 
@@ -26,7 +27,11 @@ def health_sentences(problem: Problem, evaluation: Evaluation, loss: float | Non
         loss: of the step whose network the solution is.
         held_out: the objective after it, on points that training never saw.
     """
-    sentences = [*trivial_sentences(problem, evaluation), *unsolved_sentences(evaluation)]
+    sentences = [
+        *trivial_sentences(problem, evaluation),
+        *unsolved_sentences(evaluation),
+        *hidden_sentences(evaluation),
+    ]
     error = evaluation.error
     if error is not None and loss is not None and error > WRONG and loss**0.5 < LOW_LOSS * error:
         sentences.append(
@@ -49,7 +54,7 @@ def trivial_sentences(problem: Problem, evaluation: Evaluation) -> list[str]:
     for name, values in evaluation.values.items():
         found, truth = _spread(values), evaluation.reference.get(name)
         if truth is not None:
-            if (error := evaluation.fields[name].relative_l2) and error > WRONG and found < FLAT * _spread(truth):
+            if (shape := shape_error(evaluation, name)) and shape > WRONG and found < FLAT * _spread(truth):
                 sentences.append(
                     f"{name} is nearly constant (it varies by {found:.1e}), the reference varies by "
                     f"{_spread(truth):.1e}: training found a trivial solution of the equations."
@@ -60,6 +65,36 @@ def trivial_sentences(problem: Problem, evaluation: Evaluation) -> list[str]:
                 "of the equations. Hard constraints or causal training keep the data alive."
             )
     return sentences
+
+
+def hidden_sentences(evaluation: Evaluation) -> list[str]:
+    """Return the fields whose error is a small part of their size and a large one of what they vary by."""
+    sentences = []
+    for name, accuracy in evaluation.fields.items():
+        shape = shape_error(evaluation, name)
+        if shape is not None and accuracy.relative_l2 is not None and shape > WRONG >= accuracy.relative_l2:
+            sentences.append(
+                f"The error of {name} is small against its size ({accuracy.relative_l2:.1e}) but {shape:.1%} of what "
+                "it varies by: a large mean hides that the shape is wrong. Subtract the mean in the problem file, or "
+                "judge the solution by this number."
+            )
+    return sentences
+
+
+def shape_error(evaluation: Evaluation, name: str) -> float | None:
+    """Return ‖u - u*‖₂ / ‖u* - mean u*‖₂ of a field, which no constant in u* makes small.
+
+    None without a reference, and where u* varies by no more than its own error.
+    """
+    truth, known = evaluation.reference.get(name), evaluation.fields[name].reference_error
+    if truth is None:
+        return None
+    inside = np.isfinite(truth)
+    values, truth = evaluation.values[name][inside], truth[inside]
+    spread, size = _spread(truth), float(np.sqrt(np.mean(truth**2))) if len(truth) else 0.0
+    if not spread > np.fmax(known or 0.0, _ROUNDOFF) * size:
+        return None
+    return float(np.sqrt(np.mean((values - truth) ** 2))) / spread
 
 
 def unsolved_sentences(evaluation: Evaluation) -> list[str]:
