@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pinnsolve.networks import Network, activation
 from pinnsolve.networks.multilayer import random_features
-from pinnsolve.training.least_squares import solve_output_layer
+from pinnsolve.training.least_squares import output_damping, solve_output_layer
 from pinnsolve.training.loop import StepResult, Training
 
 FEATURE_POINTS_PER_UNIT = 4
@@ -215,5 +215,7 @@ def solve_wide(
     points = training.fresh_points(count, ends)
     training.ansatz.network = wide
     wide.hidden.requires_grad_(False)
-    _, evaluations = solve_output_layer(training.objective, wide.output, points, iterations=iterations)
+    _, evaluations = solve_output_layer(
+        training.objective, wide.output, points, iterations=iterations, damping=output_damping(wide)
+    )
     return StepResult(training.objective.term_values(points), evaluations=evaluations)

@@ -10,29 +10,34 @@ holds a few chunks however many points there are (tall-skinny QR; Demmel, Grigor
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from math import inf
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from pinnsolve.networks import Network
 from pinnsolve.training.frozen import FrozenObjective, is_freezable
 from pinnsolve.training.jacobian import jacobian
 from pinnsolve.training.objective import Objective
 from pinnsolve.training.workers import ALONE, Workers
 
 DAMPING = 1e-13  # of each column's norm: far below what a column contributes, far above underflow
+# of a unit with a kink: two whose kinks lie between the same points cancel at all of them, and no point sees how large
+# they are; less than the residual that a layer of kinked units can reach, about one by their number
+KINK_DAMPING = 1e-3
 _NUMBERS_IN_MEMORY = 2**27  # numbers of the matrix that are held at once: 1 GB
 
 
 def triangular_factor(
-    rows: Iterable[Tensor], damping: float = 0.0, workers: Workers = ALONE, fields: Tensor | None = None
+    rows: Iterable[Tensor], damping: float | Tensor = 0.0, workers: Workers = ALONE, fields: Tensor | None = None
 ) -> Tensor:
     """Return the triangular factor R (P, P) of the QR decomposition of all rows stacked.
 
     Args:
         rows: chunks (m, P) of the matrix; the last column may hold a right-hand side.
-        damping: μ; the rows μ·diag(norms) are put on top of the matrix, with the columns' norms in the first chunk,
-            or their median over the columns of the same field if that is larger.
+        damping: μ, one number or (P - 1,); the rows μ·diag(norms) are put on top of the matrix, with the columns' norms
+            in the first chunk, or their median over the columns of the same field if that is larger.
         workers: the processes that hold rows, as many each.
         fields: (P - 1,), a number per column; all the same if not given.
     """
@@ -47,7 +52,8 @@ def triangular_factor(
                 own = norms[:-1][numbers == field]
                 norms[:-1][numbers == field] = own.clamp_min(float(own.median()))
             norms[-1] = 0.0  # the right-hand side is not damped
-            factor = torch.diag(damping * norms)
+            norms[:-1] *= damping
+            factor = torch.diag(norms)
         factor = torch.linalg.qr(torch.cat([factor, chunk]), mode="r").R
     if factor is None:
         raise ValueError("a least-squares problem needs rows")
@@ -55,13 +61,13 @@ def triangular_factor(
 
 
 def least_squares(
-    rows: Iterable[Tensor], damping: float = DAMPING, workers: Workers = ALONE, fields: Tensor | None = None
+    rows: Iterable[Tensor], damping: float | Tensor = DAMPING, workers: Workers = ALONE, fields: Tensor | None = None
 ) -> tuple[Tensor, float]:
     """Return x (P,) that minimises ‖A x - b‖₂² + μ² ‖diag(norms) x‖₂², and the norm ‖A x - b‖₂ that remains.
 
     Args:
         rows: chunks (m, P + 1) of [A b].
-        damping: μ.
+        damping: μ, one number or (P,).
         workers: the processes that hold rows.
         fields: (P,), a number per column; norms are those of `triangular_factor`.
     """
@@ -76,7 +82,12 @@ def least_squares(
 
 
 def solve_output_layer(
-    objective: Objective, output: nn.Module, points: Sequence[Tensor], *, iterations: int, damping: float = DAMPING
+    objective: Objective,
+    output: nn.Module,
+    points: Sequence[Tensor],
+    *,
+    iterations: int,
+    damping: float | Tensor = DAMPING,
 ) -> tuple[float, int]:
     """Minimise the objective over the output layer; return its value and the residual evaluations it took.
 
@@ -86,7 +97,7 @@ def solve_output_layer(
         points: one tensor (N, d) per block.
         iterations: Gauss-Newton steps; 1 is exact for linear problems. A step that does not lower the
             objective is halved up to five times, then the iteration ends.
-        damping: μ of `least_squares`.
+        damping: μ of `least_squares`, as of `output_damping`.
     """
     frozen = (
         FrozenObjective.of(objective, output, points)
@@ -117,6 +128,23 @@ def solve_output_layer(
         if gain > 0.5:
             break
     return loss, evaluations
+
+
+def output_damping(network: Network) -> Tensor:
+    """Return μ (P,) for each output weight of a network: more for units that have a kink in the domain.
+
+    A kink lies where a unit's argument is 0. With one hidden layer the arguments are affine in inputs that lie in
+    [-1, 1]; with more, all units have kinks.
+    """
+    parts = []
+    for trunk in network:
+        reader, outputs = trunk.layers[-1], trunk.output.out_features
+        is_kinked = torch.full_like(reader.bias, trunk.activation.smoothness < inf, dtype=torch.bool)
+        if len(trunk.layers) == 1:
+            is_kinked &= reader.bias.abs() <= reader.weight.abs().sum(1)
+        damping = torch.full_like(reader.bias, DAMPING).masked_fill(is_kinked, KINK_DAMPING)
+        parts += [damping.repeat(outputs), torch.full_like(trunk.output.bias, DAMPING)]
+    return torch.cat(parts).detach()
 
 
 def _fields(output: nn.Module) -> Tensor:
