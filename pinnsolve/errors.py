@@ -94,11 +94,17 @@ class Stopped(PinnsolveError):
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """Return the message for a name that is not known: the nearest match, and all known ones unless they are many.
 
+    A name may be near to the last part of a dotted one.
+
     >>> unknown_name("activation", "tahn", ["elu", "tanh"])
     "unknown activation 'tahn'; did you mean 'tanh'? known: elu, tanh"
+    >>> unknown_name("setting", "widht", ["network.width", "seed"])
+    "unknown setting 'widht'; did you mean 'network.width'? known: network.width, seed"
     """
     names = sorted(known)
+    last = {whole.rpartition(".")[2]: whole for whole in names}
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    near = near or [last[part] for part in difflib.get_close_matches(name, last, n=1, cutoff=0.6)]
     guess = f"did you mean {near[0]!r}? " if near else ""
     shown = name if len(name) <= 60 else name[:57] + "..."
     if near and len(names) > _MANY:

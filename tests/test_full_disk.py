@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import shutil
 from pathlib import Path
 
@@ -35,13 +38,33 @@ def test_a_history_that_does_not_fit_is_told_once_and_costs_no_result(command, t
     assert (tmp_path / "p/r/metrics.json").exists()
 
 
+def test_a_history_whose_first_row_does_not_fit_begins_with_the_next(tmp_path, monkeypatch):
+    folder, write = RunFolder(tmp_path), os.write
+    monkeypatch.setattr(os, "write", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+    with pytest.raises(ResourceError, match=r"history\.csv: no space left"):
+        folder.append_history({"step": 1, "stage": "lm"})
+    assert (tmp_path / "history.csv").stat().st_size == 0
+    monkeypatch.setattr(os, "write", write)
+    folder.append_history({"step": 2, "stage": "lm"})
+    assert folder.history()["step"].tolist() == [2]
+
+
 def test_a_result_that_does_not_fit_is_printed(command, monkeypatch, capsys):
     monkeypatch.setattr(RunFolder, "write_solution", _full)
     assert run(command) == 4
     printed = capsys.readouterr()
     assert "relative L2 error" in printed.out
     assert "report:" not in printed.out
-    assert printed.err.endswith("error: no space left\n")
+    assert re.search(r"error: no space left; then: pinnsolve resume \S+/p/r\n$", printed.err)
+
+
+def test_a_page_that_does_not_fit_is_not_pointed_to(command, monkeypatch, capsys):
+    monkeypatch.setattr(RunFolder, "write_page", _full)
+    assert run(command) == 0
+    printed = capsys.readouterr()
+    assert "warning: the report is not saved: no space left" in printed.err
+    assert "relative L2 error" in printed.out
+    assert "report:" not in printed.out
 
 
 def test_a_run_without_a_folder_ends_at_once(command, monkeypatch, capsys):

@@ -122,6 +122,11 @@ def test_a_coefficient_that_is_singular_on_a_face_alone_is_none(problem_from):
         ("1/abs(x - 0.3)", r"has a pole inside the domain, at x = 0\.3, "),
         ("u*tan(x)", r"tan\(x\) has a pole inside the domain, at x = 1\.571, "),
         ("u/(x - t)**2", r"\*\*2 has a pole"),
+        ("1/(1 - sin(pi*x/2))", r"has a pole inside the domain, at x = 1, "),  # touches zero, and has one sign
+        ("1/((x - 0.3)**2 + (t - 0.6)**2)", r"has a pole inside the domain, at x = 0\.3, t = 0\.6"),
+        ("(1 - cos(x - 0.3))/(x**2 - 0.6*x + 0.09)", None),  # 1/2
+        ("u/((x - 0.3)**2 + 1e-8)", None),  # high, and finite
+        ("1/(x**2 + t**2)", None),  # a corner is no inside
         ("u*sin(x - 0.3)/(x - 0.3)", None),  # a gap that is filled by 1
         ("u/x", None),  # a face is no inside
         ("u/sign(x - 0.3)", None),  # a jump, and finite

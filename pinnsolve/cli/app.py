@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pinnsolve.cli.options import with_settings
+from pinnsolve.cli.options import folder_name, with_settings
 
 app = typer.Typer(
     name="pinnsolve",
@@ -23,7 +23,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 NamedSettings = dict[str, Any]  # by option; None where it was not given
 Mlflow = Annotated[str | None, typer.Option("--mlflow", help="URI of an MLflow store to log to.")]
-Outputs = Annotated[Path, typer.Option("--output", "-o", help="Folder of run folders.")]
+Outputs = Annotated[Path, typer.Option("--output", "-o", help="Folder of run folders.", parser=folder_name)]
 Run = Annotated[str, typer.Argument(help="Folder of a run, or problem/run below the outputs.", metavar="RUN")]
 
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from pinnsolve.cli.signals import heeded
 from pinnsolve.cli.terminal import number, say, show_table
-from pinnsolve.errors import PinnsolveError, SettingsError, Stopped
+from pinnsolve.errors import PinnsolveError, ResourceError, SettingsError, Stopped
+from pinnsolve.problems.library import problem_path
 
 if TYPE_CHECKING:
     from pinnsolve.comparison import Batch, Grid, Run, Workers
@@ -37,6 +38,11 @@ class CompareRequest:
     preset: str | None
     folder: Path | None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of problems that stand on the command line."""
+        return tuple(name for text in self.problems for name in text.split(",") if name)
+
     def grid(self) -> Grid:
         """Return the grid: preset < file < --set < named options and --grid."""
         from pinnsolve.comparison import Grid, axes_of, preset, read_grid
@@ -48,10 +54,9 @@ class CompareRequest:
             if self.seeds < 1 or "seed" in fixed or "seed" in axes:
                 raise SettingsError(f"--seeds takes a number of seeds, and no --seed beside it; got {self.seeds}")
             axes["seed"] = list(range(self.seeds))
-        names = tuple(name for text in self.problems for name in text.split(",") if name)
         layers = [preset(self.preset)] if self.preset else []
         layers += [read_grid(self.config)] if self.config else []
-        layers += [Grid(settings=parse_assignments(self.assignments)), Grid(names, fixed, axes)]
+        layers += [Grid(settings=parse_assignments(self.assignments)), Grid(self.names, fixed, axes)]
         found = Grid()
         for layer in layers:
             found = found.overridden(layer)
@@ -93,6 +98,12 @@ class Output:
 
 def compare_command(request: CompareRequest, place: Place, output: Output) -> None:
     """Run a comparison, or go on with it, and print what came of it."""
+    if output.tracking is not None:
+        from pinnsolve.runs.tracking import refuse_untracked
+
+        refuse_untracked(output.tracking)
+    for name in request.names:  # unknown ones are told before what takes seconds to import
+        problem_path(name, request.folder)
     from pinnsolve.comparison import TARGET, Batch, default_name, expand
     from pinnsolve.runs import ComparisonFolder
 
@@ -106,9 +117,10 @@ def compare_command(request: CompareRequest, place: Place, output: Output) -> No
     with ComparisonFolder.hold(output.outputs, name) as folder:
         batch = Batch(folder, runs, 0 if place.scheduler else workers.threads)
         stopped = _executed(batch, place, workers, output)
-        summary = batch.write_summary(output.target or TARGET, command)
-        page = _drawn(folder)
+        summary, page, fault = _written(batch, output.target or TARGET, command)
     _print_outcome(batch, summary, page, output)
+    if fault is not None:
+        raise fault
     if stopped is not None:
         done = f"{len(batch.metrics)} of {len(runs)} runs are kept in {folder.path}"
         raise Stopped(f"stopped; {done}; the same command goes on with the others", stopped)
@@ -159,10 +171,14 @@ def _executed(batch: Batch, place: Place, workers: Workers, output: Output) -> i
 
 
 def _track(uri: str, run: Run, metrics: Mapping[str, Any], batch: Batch) -> None:
+    """Log a run; where the store fails, say so: the other runs are worth more than their records there."""
     from pinnsolve.runs.tracking import track
 
     folder = batch.folder.runs / run.problem.name / run.name
-    track(uri, metrics, folder if metrics["status"] != "failed" else None)
+    try:
+        track(uri, metrics, folder if metrics["status"] != "failed" else None)
+    except ResourceError as error:
+        say(f"warning: {error}", stderr=True)
 
 
 def _line(done: int, total: int, run: Run, metrics: Mapping[str, Any], seconds: float) -> str:
@@ -173,10 +189,14 @@ def _line(done: int, total: int, run: Run, metrics: Mapping[str, Any], seconds: 
     return f"[{done}/{total}, {seconds:.0f} s] {run.label}: {metrics['status']}{spent}{error}{reason}"
 
 
-def _drawn(folder: Any) -> Path:
+def _written(batch: Batch, target: float, command: str) -> tuple[dict[str, Any], Path | None, ResourceError | None]:
+    """Write summary, figures and page; return the summary, the page, and what they could not be written for."""
     from pinnsolve.report import build_comparison_report
 
-    return build_comparison_report(folder)
+    try:
+        return batch.write_summary(target, command), build_comparison_report(batch.folder), None
+    except ResourceError as error:
+        return batch.summary(target, command), None, error
 
 
 def _print_grid(runs: Sequence[Run], workers: Workers, json: bool) -> None:
@@ -193,7 +213,7 @@ def _print_grid(runs: Sequence[Run], workers: Workers, json: bool) -> None:
     say(f"{len(runs)} runs on {where}: at most {seconds / 60:.1f} minutes")
 
 
-def _print_outcome(batch: Batch, summary: Mapping[str, Any], page: Path, output: Output) -> None:
+def _print_outcome(batch: Batch, summary: Mapping[str, Any], page: Path | None, output: Output) -> None:
     if output.json:
         runs = [batch.metrics[index] for index in sorted(batch.metrics)]
         from pinnsolve.runs.records import json_bytes
@@ -209,7 +229,8 @@ def _print_outcome(batch: Batch, summary: Mapping[str, Any], page: Path, output:
         show_table(table.columns, table.rows)
         if table.note:
             say(table.note)
-    say(f"\nreport: {page}")
+    if page is not None:
+        say(f"\nreport: {page}")
 
 
 def _axis(text: str) -> tuple[str, str]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from pinnsolve.errors import InputError
 
 NAMED: dict[str, tuple[type, str]] = {
     "activation": (str, "Activation: elu, tanh, gelu, ..."),
@@ -52,6 +55,17 @@ def with_settings(*, lists: bool = False) -> Callable[[Callable[..., None]], Cal
         return gathered
 
     return decorated
+
+
+def folder_name(text: str) -> Path:
+    """Return the folder of this name.
+
+    Raises:
+        InputError: there is none, as where a shell puts in a variable that is not set; '.' is the current folder.
+    """
+    if not str(text):
+        raise InputError("the name of a folder is empty; write . for the current one")
+    return Path(text)
 
 
 def _option(name: str, kind: type, text: str) -> inspect.Parameter:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -26,10 +28,11 @@ class Signals:
     """Remembers the first SIGINT, SIGTERM or SIGHUP, so that training can end at a step; a second SIGINT ends at once.
 
     What goes on for more than a second after the signal (wide least squares, the audit, figures) is
-    abandoned: `StepAbandoned` is raised in it.
+    abandoned: `StepAbandoned` is raised in it; nothing is that goes on while `held`.
     """
 
     received: int | None = None
+    _holds: bool = False
     _previous: dict[int, Any] = field(default_factory=dict)
 
     def __enter__(self) -> Signals:
@@ -39,19 +42,28 @@ class Signals:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.settle()
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number_, handler in self._previous.items():
             signal.signal(number_, handler)
 
-    def settle(self) -> None:
-        """Abandon nothing any more: training has ended."""
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Abandon nothing in this block, however late it ends: what is being saved is what can be gone on with."""
         signal.setitimer(signal.ITIMER_REAL, 0)
+        self._holds = True
+        try:
+            yield
+        finally:
+            self._holds = False
+            if self.received is not None:
+                signal.setitimer(signal.ITIMER_REAL, STEP_PATIENCE)
 
     def _note(self, number_: int, _: FrameType | None) -> None:
         if self.received is not None and number_ == signal.SIGINT:
             os._exit(128 + number_)
         self.received = number_
-        signal.setitimer(signal.ITIMER_REAL, STEP_PATIENCE)
+        if not self._holds:
+            signal.setitimer(signal.ITIMER_REAL, STEP_PATIENCE)
 
     def _abandon(self, _: int, frame: FrameType | None) -> None:
         raise StepAbandoned

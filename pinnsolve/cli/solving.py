@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json as json_text
+import math
 import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinnsolve.cli.signals import Signals, StepAbandoned
 from pinnsolve.cli.terminal import number, progress_bar, say, show_table
-from pinnsolve.errors import DivergenceError, RequirementError, ResourceError, Stopped
-from pinnsolve.problems import Problem, load_problem
+from pinnsolve.errors import DivergenceError, InputError, RequirementError, ResourceError, Stopped
+from pinnsolve.problems import load_problem
 
 if TYPE_CHECKING:
+    from pinnsolve.problems import Problem
+    from pinnsolve.references import ReferenceSolution
     from pinnsolve.runs import RunFolder
     from pinnsolve.solving import Session, Settings, Solution
 
@@ -36,9 +40,9 @@ class SolveRequest:
 
     def resolved(self) -> tuple[Problem, Settings]:
         """Return the problem and its settings: defaults < problem < file < --set < options."""
+        problem = load_problem(self.problem, self.folder)
         from pinnsolve.solving.settings import named_options, parse_assignments, problem_settings, read_settings_file
 
-        problem = load_problem(self.problem, self.folder)
         file = read_settings_file(self.config) if self.config else {}
         options = named_options(self.options)
         return problem, problem_settings(problem, file, parse_assignments(self.assignments), options)
@@ -71,18 +75,20 @@ def solve_command(
     quiet: bool,
 ) -> None:
     """Solve a problem into a run folder."""
+    if require_error is not None and not 0 < require_error < math.inf:
+        raise InputError(f"--require-error takes a positive number, got {require_error:g}")
+    if tracking is not None:
+        from pinnsolve.runs.tracking import refuse_untracked
+
+        refuse_untracked(tracking)
     problem, settings = request.resolved()
     command = shlex.join(["pinnsolve", *sys.argv[1:]])
     _refuse_inconsistent(problem)
-    from pinnsolve.references import known_reference
     from pinnsolve.runs import RunFolder, recording
     from pinnsolve.solving import prepare
 
     RunFolder.refuse_taken(output, problem.name, name, overwrite)
-    known = known_reference(problem)
-    if known is None and not quiet:
-        _announce_reference(problem)
-    session = prepare(problem, settings, known)
+    session = prepare(problem, settings, partial(_announced_reference, quiet=quiet))
     if not session.leads:  # started by torchrun: the first process writes what all have trained
         _follow(session)
         return
@@ -113,13 +119,17 @@ def resume_command(
     _print_outcome(metrics, folder, json=json, quiet=quiet)
 
 
-def _announce_reference(problem: Problem) -> None:
-    """Say that a reference is being computed, which may take a minute before training begins."""
-    from pinnsolve.references import applicable
+def _announced_reference(problem: Problem, *, quiet: bool) -> ReferenceSolution | None:
+    """Return the reference of a problem; say so where it is being computed, which may take a minute."""
+    from pinnsolve.references import applicable, find_reference, known_reference
 
-    names = [] if problem.reference.solver == "none" else [solver.name for solver in applicable(problem)]
-    if names:
+    known = known_reference(problem)
+    if known is not None or problem.reference.solver == "none":
+        return known
+    names = [solver.name for solver in applicable(problem)]
+    if names and not quiet:
         say(f"reference: being computed by {' or '.join(names)} (kept if that takes long)", stderr=True)
+    return find_reference(problem)
 
 
 def _follow(session: Session) -> None:
@@ -165,16 +175,17 @@ def _driven(session: Session, folder: RunFolder, command: str, *, quiet: bool) -
             snapshots.take()  # the network is back at its last finite state
         except StepAbandoned:
             session.training.reason = "signal"
-        signals.settle()
-        _save_checkpoint(snapshots, folder, quiet)
-        if signals.received is not None:
-            raise _interrupted(session, snapshots.step, folder, command, signals.received)
+        with signals.held():
+            _save_checkpoint(snapshots, folder, quiet)
+            if signals.received is not None:
+                raise _interrupted(session, snapshots.step, folder, command, signals.received)
         try:
             solution = finish(session, "diverged" if fault else "finished")
             metrics = _recorded(solution, folder, command, quiet)
         except StepAbandoned:
             assert signals.received is not None
-            raise _interrupted(session, snapshots.step, folder, command, signals.received) from None
+            with signals.held():
+                raise _interrupted(session, snapshots.step, folder, command, signals.received) from None
         _draw(folder, signals, quiet)
     if fault:
         raise fault
@@ -187,10 +198,10 @@ def _recorded(solution: Solution, folder: RunFolder, command: str, quiet: bool) 
 
     try:
         return recording.record(folder, solution, command)
-    except ResourceError:
+    except ResourceError as error:
         if not quiet:
             _print_summary(solution.metrics())
-        raise
+        raise ResourceError(f"{error}; then: pinnsolve resume {shlex.quote(str(folder.path))}") from None
 
 
 def _interrupted(session: Session, step: int, folder: RunFolder, command: str, signal_number: int) -> Stopped:
@@ -302,8 +313,11 @@ def _print_outcome(metrics: dict[str, Any], folder: RunFolder, *, json: bool, qu
         say(json_text.dumps(folder.metrics(), indent=1))
     if quiet:
         return
+    from pinnsolve.runs.folder import PAGE
+
     _print_summary(metrics)
-    say(f"report: {folder.path / 'report.html'}")
+    if folder.has(PAGE):  # not drawn if the disk was full
+        say(f"report: {folder.path / PAGE}")
 
 
 def _print_summary(metrics: dict[str, Any]) -> None:

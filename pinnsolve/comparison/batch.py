@@ -73,10 +73,14 @@ class Batch:
         ended = sorted(self.metrics)
         return [Outcome.of(self.runs[i], self.metrics[i], _history(self.orders[i].folder)) for i in ended]
 
+    def summary(self, target: float = TARGET, command: str = "") -> dict[str, Any]:
+        """Return the summary of the runs that have ended."""
+        summary = summarize(self.folder.path.name, self.outcomes(), target, command)
+        return summary | {"open": [self.runs[index].label for index in self.open]}
+
     def write_summary(self, target: float = TARGET, command: str = "") -> dict[str, Any]:
         """Write the summary of the runs that have ended, and return it."""
-        summary = summarize(self.folder.path.name, self.outcomes(), target, command)
-        summary["open"] = [self.runs[index].label for index in self.open]
+        summary = self.summary(target, command)
         self.folder.write_summary(summary, summary["runs"], [_group_row(group) for group in summary["groups"]])
         return summary
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import math
 import re
 from collections.abc import Mapping
@@ -116,6 +117,12 @@ def read_name(name: str, key: str, taken: Mapping[str, object]) -> str:
     """Return a name that is one and is free."""
     if not _NAME.fullmatch(name):
         raise ProblemError(f"{name[:40]!r} is not a name", key=key, remedy="a letter, then letters, digits and _")
+    if keyword.iskeyword(name):
+        raise ProblemError(
+            f"{name!r} is a word of the grammar that expressions are read with",
+            key=key,
+            remedy=f"choose another name, such as {name}1",
+        )
     if name in _RESERVED or name in taken:
         raise ProblemError(f"the name {name!r} already has a meaning", key=key, remedy="choose another name")
     return name

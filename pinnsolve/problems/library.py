@@ -48,9 +48,10 @@ def load_problem(name: str | Path, folder: str | Path | None = None) -> Problem:
     Raises:
         InputError: the name is unknown; ProblemError: its file cannot be used.
     """
-    from pinnsolve.problems.loading import load_problem_file
+    path = problem_path(name, folder)
+    from pinnsolve.problems.loading import load_problem_file  # takes a second; an unknown name is told before
 
-    return load_problem_file(problem_path(name, folder))
+    return load_problem_file(path)
 
 
 def problem_path(name: str | Path, folder: str | Path | None = None) -> Path:

@@ -31,6 +31,7 @@ def lint(problem: Problem) -> list[Finding]:
     return [
         *faults(problem),
         *pole_findings(problem),
+        *_equation_count(problem),
         *condition_findings(problem),
         *_unused_constants(problem),
         *_idle_coordinates(problem),
@@ -90,6 +91,18 @@ def _values(formula: Formula, points: NDArray[np.float64]) -> NDArray[np.float64
 def _points(problem: Problem, condition: Condition | None) -> NDArray[np.float64]:
     points = Place(problem, condition).sobol(2**8, seed=7)
     return points if len(points) else problem.box[0][None]
+
+
+def _equation_count(problem: Problem) -> list[Finding]:
+    """Compare the number of equations with that of the fields."""
+    equations, fields = len(problem.equations), len(problem.fields)
+    if equations == fields:
+        return []
+    counted = f"{equations} equation{'s'[: equations - 1]} for {fields} field{'s'[: fields - 1]}"
+    if equations > fields:
+        remedy = "nothing, if one follows from the others"
+        return [Finding("warning", "equations", f"{counted}: they may contradict each other", remedy)]
+    return [Finding("warning", "equations", f"{counted}: they have many solutions", "add equations, or remove fields")]
 
 
 def _unused_constants(problem: Problem) -> list[Finding]:

@@ -19,6 +19,7 @@ from pinnsolve.problems.wellposedness import conditions_along, order_of, points_
 DISCONTINUOUS = "discontinuous"  # the tag of a problem whose data are meant to jump
 _CORNER = 0.02  # share of a boundary that may be a corner between two restrictions
 _AGREEMENT = 1e-8  # of data, relative to their size: far above roundoff
+_MOST_CONFLICTS = 20  # that are told
 _CUT_OFF = 1e-3  # the same, of tails that end where a domain was cut off, or of rounded numbers
 
 
@@ -160,8 +161,10 @@ class _Datum:
 def _conflicts(problem: Problem) -> list[Finding]:
     """Return the pairs of conditions that give one field two values where they meet."""
     data = [datum for condition in problem.conditions if (datum := _datum(problem, condition)) is not None]
-    findings = []
+    findings: list[Finding] = []
     for one, other in combinations(data, 2):
+        if len(findings) == _MOST_CONFLICTS:
+            break
         if one.field != other.field or (one.face.axis == other.face.axis and one.face != other.face):
             continue
         share, sentence = _conflict(problem, one, other)

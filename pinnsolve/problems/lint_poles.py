@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import sympy
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 from pinnsolve.problems.finding import Finding
 from pinnsolve.problems.formulas import Formula, numpy_functions
@@ -16,14 +17,16 @@ from pinnsolve.problems.problem import Condition, Problem, Residual
 _POINTS = 2**10
 _BISECTIONS = 60  # to the last digit of a double
 _NEAR, _NEARER, _GROWTH = 1e-3, 1e-6, 10.0
+_STARTS, _ROUNDING = 4, 1e-14  # of searches for a place where a denominator touches zero; what is zero there
 _REMEDY = "nothing, if the solution is smooth there; otherwise change the expression, or solve on both sides"
 
 
 def pole_findings(problem: Problem) -> list[Finding]:
     """Return what has a pole inside the domain, such as 1/(x - 0.3) on [0, 1].
 
-    A denominator that has both signs at sample points vanishes between them. The expression has a pole there if it
-    grows as the place is approached, |f(x₀ ± 1e-6 L)| > 10 |f(x₀ ± 1e-3 L)|, which sin(x)/x does not.
+    A denominator that has both signs at sample points vanishes between them; one that has a single sign may touch zero
+    where it is least, as 1 - cos(x) does. The expression has a pole there if it grows as the place is approached along
+    a coordinate, |f(x₀ ± 1e-6 L)| > 10 |f(x₀ ± 1e-3 L)|, which sin(x)/x does not.
     """
     checked = [(f"equations.{equation.name}", equation, None) for equation in problem.equations]
     checked += [(f"conditions: {c.name}", c.residual, c) for c in problem.conditions]  # type: ignore[misc]
@@ -72,21 +75,50 @@ def _pole(
     """Return a point (d,) of the domain at which the denominator vanishes and the part has a pole, None if none is."""
     if not len(points):
         return None
-    signs = _values(problem, denominator, points)
-    ends = points[[int(np.argmin(signs)), int(np.argmax(signs))]]
-    if not signs.min() < 0 < signs.max():
-        return None
+    values = _values(problem, denominator, points)
+    crosses = values.min() < 0 < values.max()
+    found = [_crossing(problem, denominator, points, values)] if crosses else _touching(problem, denominator, points)
+    axes = np.diag(problem.box[1] - problem.box[0])
+    for root in found:
+        if problem.contains(root[None])[0] and any(_grows(problem, part, root, direction) for direction in axes):
+            return root
+    return None
+
+
+def _grows(problem: Problem, part: sympy.Expr, root: NDArray[np.float64], direction: NDArray[np.float64]) -> bool:
+    """Whether the part grows like a pole where a line in this direction comes close to the root."""
+    around = np.array([-_NEARER, _NEARER, -_NEAR, _NEAR])[:, None] * direction
+    values = np.abs(_values(problem, part, root + around))
+    return bool(values[:2].max() > _GROWTH * values[2:].max())
+
+
+def _crossing(
+    problem: Problem, denominator: sympy.Expr, points: NDArray[np.float64], values: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return where the denominator vanishes (d,) between the points where it is smallest and largest, by bisection."""
+    ends = points[[int(np.argmin(values)), int(np.argmax(values))]]
     direction, shares = ends[1] - ends[0], [0.0, 1.0]
     for _ in range(_BISECTIONS):
         middle = sum(shares) / 2
         positive = _values(problem, denominator, ends[:1] + middle * direction)[0] > 0
         shares[int(positive)] = middle
-    around = np.array([-_NEARER, _NEARER, -_NEAR, _NEAR])[:, None] * direction
-    root = ends[0] + shares[1] * direction
-    values = np.abs(_values(problem, part, root + around))
-    if not problem.contains(root[None])[0] or not values[:2].max() > _GROWTH * values[2:].max():
-        return None
+    root: NDArray[np.float64] = ends[0] + shares[1] * direction
     return root
+
+
+def _touching(problem: Problem, denominator: sympy.Expr, points: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+    """Yield places (d,) off the faces where a denominator of one sign touches zero, downhill from its least values."""
+    lower, upper = problem.box
+
+    def size(unit: NDArray[np.float64]) -> float:
+        return float(np.abs(_values(problem, denominator, (lower + unit * (upper - lower))[None]))[0])
+
+    sizes = np.abs(_values(problem, denominator, points))
+    options = {"xatol": _ROUNDING, "fatol": 0.0, "maxiter": 200 * len(lower)}
+    for start in (points[np.argsort(sizes)[:_STARTS]] - lower) / (upper - lower):
+        found = minimize(size, start, method="Nelder-Mead", bounds=[(0.0, 1.0)] * len(lower), options=options)
+        if found.fun <= _ROUNDING * np.median(sizes) and np.abs(found.x - 0.5).max() < 0.5 - _NEARER:
+            yield lower + found.x * (upper - lower)
 
 
 def _values(problem: Problem, expression: sympy.Expr, points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from pathlib import Path
 
 import sympy
@@ -28,6 +29,8 @@ from pinnsolve.problems.problem import (
 from pinnsolve.problems.schema import ConditionTable, FieldTable, ProblemTable, read_content, read_table
 from pinnsolve.problems.syntax import names_in, parse_equation
 from pinnsolve.problems.where import PlaceReader, outward_normal
+
+MOST_CONDITIONS = 500
 
 
 def load_problem_file(path: Path) -> Problem:
@@ -188,10 +191,12 @@ class _Reader:
                     has_normal = located(f"{key}.equation", _names_normal, table.equation)
                     for side in face.single_sides if has_normal else [face]:
                         result.append(self._condition(table, f"{key}.equation", side, restrictions))
-        names = [condition.name for condition in result]
-        for name in names:
-            if names.count(name) > 1:
+        for name, count in Counter(condition.name for condition in result).items():
+            if count > 1:
                 raise ProblemError(f"two conditions are named {name!r}", key="conditions", remedy="remove one of them")
+        if len(result) > MOST_CONDITIONS:
+            message = f"there are {len(result)} conditions on faces, at most {MOST_CONDITIONS} are read"
+            raise ProblemError(message, key="conditions", remedy="write those on parts of one face as one expression")
         return tuple(result)
 
     def _condition(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pinnsolve.errors import ProblemError
 
 MAX_BYTES = 256 * 1024
+MAX_DEPTH = 16  # of tables and arrays in each other
+_LONG_KEY = re.compile(rb"""(?:[\w"'-]{1,64}[ \t]*\.[ \t]*){100}""")  # the time to read one grows with its square
 Text = Annotated[str, Field(max_length=2000)]
 Number = int | float | Text  # a number or a constant expression
 
@@ -99,7 +102,7 @@ def read_table(content: bytes, file: str) -> ProblemTable:
     if not content.strip():
         raise ProblemError("the file is empty", file=file, remedy="pinnsolve new NAME writes one to start from")
     try:
-        table = ProblemTable.model_validate(tomllib.loads(content.decode("utf-8-sig")))
+        table = ProblemTable.model_validate(toml_table(content))
     except UnicodeDecodeError as error:
         raise ProblemError(f"byte {error.start} is not UTF-8", file=file, remedy="save the file as UTF-8") from None
     except ValidationError as error:
@@ -107,7 +110,8 @@ def read_table(content: bytes, file: str) -> ProblemTable:
     except tomllib.TOMLDecodeError as error:
         raise ProblemError(f"not TOML: {error}", file=file) from None
     except RecursionError:
-        raise ProblemError("arrays or tables stand too deep in each other", file=file) from None
+        message = f"arrays or tables stand too deep in each other, more than {MAX_DEPTH}"
+        raise ProblemError(message, file=file) from None
     except ValueError as error:  # Python converts no integer of more than 4300 digits
         raise ProblemError(f"a number cannot be read: {str(error).partition(';')[0]}", file=file) from None
     for key in _LATER:
@@ -116,10 +120,34 @@ def read_table(content: bytes, file: str) -> ProblemTable:
     return table
 
 
+def toml_table(content: bytes) -> dict[str, Any]:
+    """Return the table of a TOML file.
+
+    Raises:
+        ValueError: it is not UTF-8 (UnicodeDecodeError) or not TOML (TOMLDecodeError), or has a number too long.
+        RecursionError: arrays or tables stand deeper in each other than `MAX_DEPTH`.
+    """
+    if _LONG_KEY.search(content):
+        raise RecursionError(f"tables stand more than {MAX_DEPTH} deep in each other")
+    table = tomllib.loads(content.decode("utf-8-sig"))
+    level: list[Any] = [table]
+    for _ in range(MAX_DEPTH):  # keys such as a.a.a make tables of any depth without recursion
+        inner = [list(each.values()) if isinstance(each, dict) else each for each in level]
+        level = [each for values in inner for each in values if isinstance(each, dict | list)]
+    if level:
+        raise RecursionError(f"arrays or tables stand more than {MAX_DEPTH} deep in each other")
+    return table
+
+
 def _explained(error: ValidationError, file: str) -> ProblemError:
-    """Return one validation fault in the words of the problem file; a misspelt key explains a missing one."""
+    """Return one validation fault in the words of the problem file; a misspelt key explains a missing one.
+
+    Where a value may be a list or a table, each is tried; the fault that lies deepest is of the one that was meant.
+    """
     faults = error.errors(include_url=False)
-    fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
+    own = [fault for fault in faults if fault["loc"][0] == faults[0]["loc"][0]]
+    deepest = max(own, key=lambda fault: len([part for part in fault["loc"] if not _is_type(part)]))
+    fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), deepest)
     path = [str(part) for part in fault["loc"]]
     key, message = fault_in_words(fault)
     if fault["type"] == "extra_forbidden":
@@ -142,7 +170,16 @@ def fault_in_words(fault: Mapping[str, Any]) -> tuple[str, str]:
     for part in fault["loc"]:
         if isinstance(part, int):
             key += f"[{part + 1}]"
-        elif part not in _TYPES and not part.startswith(("function-", "constrained-", "list[", "dict[", "literal[")):
+        elif not _is_type(part):
             key += f".{part}" if key else part
-    needed = str(fault["msg"]).removeprefix("Value error, ")
-    return key, f"{needed[:1].lower()}{needed[1:]}, got {str(fault['input'])[:60]!r}"
+    needed, came = str(fault["msg"]).removeprefix("Value error, "), str(fault["input"])
+    known = re.findall("'([^']*)'", str(fault.get("ctx", {}).get("expected", "")))
+    near = difflib.get_close_matches(came[:60], known, n=1)
+    guess = f"; did you mean {near[0]!r}?" if near else ""
+    return key, f"{needed[:1].lower()}{needed[1:]}, got {came[:60]!r}{guess}"
+
+
+def _is_type(part: int | str) -> bool:
+    """Whether a part of a fault's place is no key, but which of several types the value was tried as."""
+    kinds = ("function-", "constrained-", "list[", "dict[", "literal[")
+    return isinstance(part, str) and (part in _TYPES or part.startswith(kinds))

@@ -97,6 +97,8 @@ def _check_text(text: str) -> None:
                 f"character U+{ord(character):04X} at column {column} is not plain ASCII",
                 remedy="spell names and numbers with the letters a-z and the digits 0-9",
             )
+        if character == "#":  # to Python a comment, which would hide what follows, also on later lines
+            raise ProblemError(f"a '#' at column {column} of {_shown(text)}", remedy="put comments outside the quotes")
 
 
 def _check_tree(tree: ast.expr, text: str, operators: tuple[type[ast.AST], ...], remedy: str) -> None:

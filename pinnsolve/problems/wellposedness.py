@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +50,15 @@ def uncovered_shares(problem: Problem) -> dict[Face, float]:
 def points_on(problem: Problem, face: Face) -> NDArray[np.float64]:
     """Return Sobol points (1024, d) of a face."""
     lower, upper = problem.box
-    points: NDArray[np.float64] = lower + (upper - lower) * qmc.Sobol(len(lower), seed=7).random_base2(_SAMPLES)
+    points: NDArray[np.float64] = lower + (upper - lower) * _unit_points(len(lower))
     points[:, face.axis] = (lower if face.side == "lower" else upper)[face.axis]
+    return points
+
+
+@cache
+def _unit_points(dimension: int) -> NDArray[np.float64]:
+    """Return Sobol points (1024, d) of the unit cube; not to be written to, since every caller has the same ones."""
+    points: NDArray[np.float64] = qmc.Sobol(dimension, seed=7).random_base2(_SAMPLES)
     return points
 
 

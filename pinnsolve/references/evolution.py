@@ -164,6 +164,12 @@ def _affine_solution(
     """Return the solution of residuals = 0, None where they are not affine or not independent."""
     if len(residuals) != len(unknowns):
         return None
+    own = [residual.free_symbols.intersection(unknowns) for residual in residuals]
+    if len(own) > 1 and all(len(symbols) == 1 for symbols in own):  # a matrix of 100 rows would take ten seconds
+        found: dict[sympy.Symbol, sympy.Expr] = {}
+        for residual, (unknown,) in zip(residuals, own, strict=True):
+            found |= _affine_solution([residual], [unknown]) or {}
+        return found if len(found) == len(unknowns) else None
     matrix = sympy.Matrix([[sympy.diff(residual, unknown) for unknown in unknowns] for residual in residuals])
     if matrix.has(*unknowns) or matrix.det() == 0:
         return None

@@ -144,7 +144,7 @@ class RunFolder:
             ValueError: the row has other keys than the first one.
         """
         path = self.path / HISTORY
-        if self._columns is None and self.has(HISTORY):
+        if self._columns is None and self.has(HISTORY) and path.stat().st_size:  # a full disk leaves an empty file
             self._columns = records.read_csv(read_bounded(path, _MAX_TEXT), str(path))[0]
         header: list[Sequence[Any]] = [] if self._columns else [list(row)]
         columns = self._columns or list(row)

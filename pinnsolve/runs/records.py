@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 import tomli_w
 
 from pinnsolve.errors import RunFolderError
+from pinnsolve.problems.schema import toml_table
 
 Cell = str | float
 TEXT_COLUMNS = frozenset({"stage", "term", "field", "scheme", "dtype", "verdict"})
@@ -53,7 +53,7 @@ def read_toml(content: bytes, file: str) -> dict[str, Any]:
         RunFolderError: it is not TOML.
     """
     try:
-        return tomllib.loads(content.decode("utf-8"))
+        return toml_table(content)
     except (ValueError, RecursionError) as error:
         raise RunFolderError(f"{file}: not TOML ({str(error)[:120]})") from None
 

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pinnsolve.errors import ResourceError
+from pinnsolve.errors import InputError, ResourceError
 
 EXPERIMENT = "pinnsolve"
 MOST_TEXT = 500  # characters of a parameter that every store takes
+
+
+def refuse_untracked(uri: str) -> None:
+    """Raise what can be known of a store before there is a run to log.
+
+    Raises:
+        InputError: the URI is empty.
+        ResourceError: the extra `mlflow` is not installed.
+    """
+    if not uri.strip():
+        raise InputError("--mlflow takes the URI of a store, e.g. sqlite:///runs.db; got none")
+    if find_spec("mlflow") is None:
+        raise ResourceError("--mlflow needs the extra: pip install 'pinnsolve[mlflow]'")
 
 
 def track(uri: str, metrics: Mapping[str, Any], folder: Path | None = None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -366,13 +366,15 @@ def _first_march(problem: Problem, settings: Settings, control: StepControl) -> 
     return March.equal(problem, settings.window_count)
 
 
-def prepare(problem: Problem, settings: Settings, reference: ReferenceSolution | None = None) -> Session:
+def prepare(
+    problem: Problem, settings: Settings, find: Callable[[Problem], ReferenceSolution | None] = find_reference
+) -> Session:
     """Return a session that is ready to train.
 
     Args:
         problem: what to solve.
         settings: how.
-        reference: the truth; found from the problem if None.
+        find: gives the truth; called last, since it may take a minute that a wrong setting shall not cost.
     """
     phi = activation(settings.network.trained_activation, settings.network.alpha)
     posed = formulated(problem, settings.formulation)
@@ -392,6 +394,6 @@ def prepare(problem: Problem, settings: Settings, reference: ReferenceSolution |
         windows=[first],
         headway=Headway.of(posed, settings),
         control=control,
-        reference=reference if reference is not None else find_reference(problem),
+        reference=find(problem),
         warnings=[sentence for sentence in (warning, *first.notes, *pole_notes(problem)) if sentence],
     )

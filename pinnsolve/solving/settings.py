@@ -12,13 +12,19 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from pinnsolve.errors import ProblemError, SettingsError, unknown_name
 from pinnsolve.networks.settings import NetworkSettings
 from pinnsolve.problems import Problem
-from pinnsolve.problems.schema import MAX_BYTES, fault_in_words, read_content
+from pinnsolve.problems.schema import MAX_BYTES, fault_in_words, read_content, toml_table
 from pinnsolve.training.settings import TrainingSettings
+
+
+def _checked_device(value: Any) -> Any:
+    if not (isinstance(value, str) and re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", value)):
+        raise ValueError("a device is 'auto', 'cpu', 'cuda', or one of several such as 'cuda:1'")
+    return value
 
 
 class DifferenceSettings(BaseModel):
@@ -100,7 +106,7 @@ class Settings(BaseModel):
     engine: Literal["native", "deepxde"] = "native"
     deepxde: PeerSettings = PeerSettings()
     precision: Literal["float64", "float32"] = "float64"
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, BeforeValidator(_checked_device)] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     time_limit: Annotated[float, Field(gt=0, le=1e9)] = 60.0
     allow_rough: bool = False
@@ -198,7 +204,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         if not sign or not key.strip():
             raise SettingsError(f"--set takes key=value, got {text[:60]!r}")
         try:
-            result[key.strip()] = tomllib.loads(f"value = {value.strip()}")["value"]
+            (result[key.strip()],) = toml_table(f"value = {value.strip()}".encode()).values()
         except (tomllib.TOMLDecodeError, ValueError, RecursionError):
             result[key.strip()] = _bare(value.strip())
     return result
@@ -222,7 +228,7 @@ def read_settings_file(path: Path) -> dict[str, Any]:
     if len(content) > MAX_BYTES:
         raise SettingsError(f"{path}: the file has more than {MAX_BYTES} bytes, the most that is read")
     try:
-        return tomllib.loads(content.decode("utf-8-sig"))
+        return toml_table(content)
     except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
         raise SettingsError(f"{path}: not TOML: {str(error)[:120]}") from None
 
@@ -246,7 +252,8 @@ def _refuse_unknown(values: Mapping[str, Any], model: type[BaseModel], prefix: s
     for key, value in values.items():
         field = model.model_fields.get(key)
         if field is None:
-            known = [prefix + name for name in (all_keys() if not prefix else model.model_fields)]
+            names = [*model.model_fields] if prefix or isinstance(value, Mapping) else all_keys()
+            known = [prefix + name for name in names]
             raise SettingsError(unknown_name("setting", prefix + key, known))
         if isinstance(field.default, BaseModel) and isinstance(value, Mapping):
             _refuse_unknown(value, type(field.default), f"{prefix}{key}.")
