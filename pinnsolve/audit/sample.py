@@ -50,7 +50,8 @@ class Sample:
     def steps(self, dtype: str) -> list[float]:
         """Return the relative steps r in ascending order, 4.4 per decade.
 
-        The least is 2^-38 (float64) or 2^-24 (float32), or what the dtype resolves at the far end of the domain.
+        None is below 2^-38 (float64) or 2^-24 (float32), or finer than what the dtype resolves at the far end of the
+        domain.
         """
         least, bit = 2.0 ** _SMALLEST[dtype], self._resolution(dtype)
         ladder = ((mantissa * 8.0**i, last) for i in range(-16, 1) for mantissa, last in _MANTISSAS)

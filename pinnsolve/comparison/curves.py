@@ -68,7 +68,7 @@ def error_curve(history: Mapping[str, NDArray[Any]], over: str = "seconds") -> E
 def band(curves: Sequence[ErrorCurve]) -> dict[str, list[float | None]]:
     """Return the median of several curves and the band from the least to the greatest, on shared moments.
 
-    Moments are spaced evenly in their logarithm from the first one at which every curve has an error to the last.
+    Moments are spaced evenly in their logarithm from the first one at which any curve has an error to the last.
     None stands where the median is infinite: half of the runs have no error there.
     """
     filled = [curve for curve in curves if len(curve.moments)]

@@ -59,9 +59,8 @@ def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> 
     ranks = [k for k in range(1, (count + 1) // 2 + 1) if _coverage(k, count) >= confidence]
     rank = max(ranks, default=1)
     middle = ordered[(count - 1) // 2], ordered[count // 2]
-    median = middle[0] if middle[0] == middle[1] else (middle[0] + middle[1]) / 2
     low, high = float(ordered[rank - 1]), float(ordered[count - rank])
-    return Interval(float(median), low, high, _coverage(rank, count), count)
+    return Interval(float(sum(middle) / 2), low, high, _coverage(rank, count), count)
 
 
 def _coverage(rank: int, count: int) -> float:
