@@ -17,6 +17,7 @@ from pinnsolve.problems.places import Place
 from pinnsolve.solving.preparation import build_ansatz
 from pinnsolve.solving.session import prepare
 from pinnsolve.solving.settings import resolve_settings
+from pinnsolve.training import Budget
 from pinnsolve.training.features import RandomFeatureStage
 
 HEAD = 'title = "t"\n[equations]\npoisson = "laplacian(u) = -1"\n[geometry]\n'
@@ -241,15 +242,17 @@ def test_half_of_random_features_read_no_site_and_the_others_one(problem_from, g
 
 def test_functions_of_corners_are_tried_as_they_are_then_left_out(problem_from, generator):
     ansatz = _ansatz(problem_from(HEAD + L_SHAPE + EVERYWHERE), generator)
-    stage = RandomFeatureStage(["tanh"], ansatz.features.groups, ansatz.features.sites, is_linear=True)
+    stage = RandomFeatureStage(["tanh"], ansatz.features.groups, ansatz.features.sites, is_linear=True, _longest=1.0)
     tried = []
-    for trial in stage._trials(400):
+    for trial in stage._trials(400, Budget(1.0, steps=100)):
         tried.append(trial.scales)
         stage._judge(trial, 1e-8 if trial.scales == (2.0, 2.0, 1.0) else 1.0)
     assert tried[:2] == [(1.0, 1.0, 1.0), (2.0, 2.0, 1.0)]
     assert tried[7] == (2.0, 2.0, 0.0)
-    unresolved = RandomFeatureStage(["tanh"], ansatz.features.groups, ansatz.features.sites, is_linear=True)
-    for count, trial in enumerate(unresolved._trials(400), 1):
+    unresolved = RandomFeatureStage(
+        ["tanh"], ansatz.features.groups, ansatz.features.sites, is_linear=True, _longest=1.0
+    )
+    for count, trial in enumerate(unresolved._trials(400, Budget(1.0, steps=100)), 1):
         unresolved._judge(trial, 1.0 / count)
     assert count == 7, "no search around scales before more units were tried"
 

@@ -415,9 +415,19 @@ def test_random_features_solve_a_linear_problem_to_rounding(problem_from):
     assert error < 1e-12  # least squares at roundoff, times a modest norm of the weights
 
 
-@pytest.mark.parametrize(("limit", "widest"), [(14.0, 400), (17.0, 800)])
-def test_a_wider_layer_is_begun_only_if_its_time_is_there(monkeypatch, limit, widest):
-    """A second per solve: 11 of them with 400 features. With 800 a solve is taken to last five times as long."""
+@pytest.mark.parametrize(
+    ("limit", "solves"),
+    [
+        (9.0, {400: 9}),  # 7 scales; 2 s are too few for a quarter more features: neighbours instead
+        (10.0, {400: 7, 583: 1}),  # 400 * 2 (0.8 * 3 / 5)^(1 / log2(5)) features take 0.8 * 3 s
+        (14.0, {400: 7, 800: 1}),
+        (17.0, {400: 11, 786: 1}),  # neighbours are looked at as 4 + 5 of the 10 s left would do for a doubling
+        (18.0, {400: 11, 800: 1}),
+        (60.0, {400: 11, 800: 2, 1600: 1}),  # larger scales of 800 features, since there is time
+    ],
+)
+def test_layers_are_as_wide_as_the_time_allows(monkeypatch, limit, solves):
+    """A second per solve with 400 features, five times as much for twice as many."""
 
     class Clock:
         elapsed = 0.0
@@ -433,12 +443,13 @@ def test_a_wider_layer_is_begun_only_if_its_time_is_there(monkeypatch, limit, wi
 
     def solve_features(training, width, *_, **__):
         widths.append(width)
-        training.elapsed += 1.0
+        training.elapsed += (width / 400) ** np.log2(5)
 
     monkeypatch.setattr(features, "solve_features", solve_features)
-    assert not any(RandomFeatureStage(["tanh"], [[0]], [], is_linear=True).steps(Clock()))
-    assert widths[:11] == [400] * 11
-    assert max(widths) == widest
+    clock = Clock()
+    assert not any(RandomFeatureStage(["tanh"], [[0]], [], is_linear=True).steps(clock))
+    assert {width: widths.count(width) for width in widths} == solves
+    assert clock.elapsed <= limit
 
 
 def test_no_other_features_are_tried_once_the_residual_is_rounding():

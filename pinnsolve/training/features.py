@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import log2
 from typing import Any
 
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch import Tensor
 from pinnsolve.networks import Network, activation
 from pinnsolve.networks.multilayer import random_features
 from pinnsolve.training.least_squares import output_damping, solve_output_layer
-from pinnsolve.training.loop import StepResult, Training
+from pinnsolve.training.loop import Budget, StepResult, Training
 
 FEATURE_POINTS_PER_UNIT = 4
 ENDS = 0.5  # share of their points that gather towards the ends: random features swing beyond the last of them
@@ -25,6 +26,8 @@ SMALL_SCALES = (0.25, 0.5)  # of a coordinate along which the solution hardly tu
 RESOLVED = 1e-4  # a held-out objective below this tells good scales from bad ones
 _PLANE = 3  # groups of inputs: two coordinates, and the functions of corners and holes
 NEIGHBOUR_WIDTH = 800  # up to this width scales are refined coordinate by coordinate
+LEAST_GROWTH = 1.25  # a layer hardly wider than the last gains next to nothing
+PLANNED = 0.8  # of the time that is left, for the solve of the next layer
 GROWTH = 5.0  # of the time of a solve with twice the features: 8 for the factorisation, less for the rest
 NEWTON_STEPS = 8  # of Gauss-Newton on the output layer, for nonlinear problems
 
@@ -73,9 +76,9 @@ class RandomFeatureStage(Stateless):
     def steps(self, training: Training) -> Iterator[StepResult]:
         """Try widths from small to large; yield after every solve; leave the small network in place at the end."""
         width, before = FIRST_WIDTH, float("inf")
-        while width <= LAST_WIDTH and training.used < self._limit and GROWTH * self._longest <= training.budget.left:
+        while width <= LAST_WIDTH and training.used < self._limit:
             reached, self._longest = float("inf"), 0.0
-            for trial in self._trials(width):
+            for trial in self._trials(width, training.budget):
                 started = training.budget.elapsed
                 result = solve_features(
                     training, width, trial, self.groups, 1 if self.is_linear else NEWTON_STEPS, sites=self.sites
@@ -86,17 +89,19 @@ class RandomFeatureStage(Stateless):
                 reached = min(reached, trial.held_out)
                 if training.used >= self._limit or training.budget.left < self._longest or reached <= training.goal:
                     break
-            if training.converged(before, reached):
+            growth = self._growth(training.budget.left)
+            if training.converged(before, reached) or growth < LEAST_GROWTH:
                 break
-            width, before = 2 * width, reached
+            width, before = int(growth * width), reached
         training.ansatz.network = training.trained
 
-    def _trials(self, width: int) -> Iterator[FeatureTrial]:
+    def _trials(self, width: int, budget: Budget) -> Iterator[FeatureTrial]:
         """Yield what to try at one width.
 
         First all scales, the same for every coordinate; while nothing resolves the solution, larger and smaller
-        scales than the best as long as that helps, and, while solves are cheap, all scales for each coordinate
-        by itself; once something resolves it, the best and its neighbours.
+        scales than the best as long as that helps, and, while solves are cheap, those of each coordinate by itself:
+        outwards from the best, then all of them. Once something resolves it, the best, larger scales as long as that
+        helps, and neighbours, if they leave the time for a wider layer or none will follow.
         """
         if width == FIRST_WIDTH:
             for name in self.activations:
@@ -105,15 +110,26 @@ class RandomFeatureStage(Stateless):
         elif self._best.held_out > RESOLVED:
             self._best = FeatureTrial(self._best.activation, self._best.scales)  # wider layers are another comparison
             yield self._best
-            yield from self._climb()
+            yield from self._climb(2.0, 0.5)
         else:
             yield FeatureTrial(self._best.activation, self._best.scales)
+            yield from self._climb(1.5)  # more features serve larger scales
         # few units read each corner or hole of a plane domain: while they resolve nothing, more of them help most
         hasty = bool(self.sites) and len(self.groups) == _PLANE and self._best.held_out > RESOLVED
         if width <= NEIGHBOUR_WIDTH and self._best.held_out > RESOLVED and not hasty:
-            yield from self._sweeps()
-        if (width <= NEIGHBOUR_WIDTH and not hasty) or 2 * width > LAST_WIDTH:
+            yield from self._outwards()
+            if self._best.held_out > RESOLVED:
+                yield from self._sweeps()
+        if (self._is_cheap(width, budget.left) and not hasty) or self._is_last(width, budget.left):
             yield from self._neighbours()
+
+    def _is_cheap(self, width: int, left: float) -> bool:
+        """Whether a look at neighbouring scales leaves time for a layer of twice the width."""
+        return width <= NEIGHBOUR_WIDTH and (4 * len(self.groups) + GROWTH) * self._longest <= left
+
+    def _is_last(self, width: int, left: float) -> bool:
+        """Whether no wider layer will follow."""
+        return 2 * width > LAST_WIDTH or self._growth(left) < LEAST_GROWTH
 
     @property
     def _limit(self) -> float:
@@ -124,13 +140,30 @@ class RandomFeatureStage(Stateless):
         """Return one scale for every coordinate; functions of corners and holes, of size 1 as they are, have 1."""
         return (scale,) * (len(self.groups) - 1) + (1.0 if self.sites else scale,)
 
-    def _climb(self) -> Iterator[FeatureTrial]:
-        for factor in (2.0, 0.5):
+    def _climb(self, *factors: float) -> Iterator[FeatureTrial]:
+        """Yield the best trial with all its scales multiplied by each factor, as long as that helps."""
+        for factor in factors:
             while True:
                 trial = FeatureTrial(self._best.activation, tuple(factor * scale for scale in self._best.scales))
                 yield trial
                 if trial is not self._best:
                     break
+
+    def _growth(self, left: float) -> float:
+        """Return how many times wider the next layer can be, at most twice, for one solve in the seconds left."""
+        return min(2.0 * (PLANNED * left / (GROWTH * self._longest)) ** (1 / log2(GROWTH)), 2.0)
+
+    def _outwards(self) -> Iterator[FeatureTrial]:
+        """Yield the best trial with one coordinate's scale doubled or halved, as long as that helps."""
+        for axis in range(len(self.groups) if len(self.groups) > 1 else 0):
+            for factor in (2.0, 0.5):
+                while self._best.scales[axis]:
+                    scales = list(self._best.scales)
+                    scales[axis] *= factor
+                    trial = FeatureTrial(self._best.activation, tuple(scales))
+                    yield trial
+                    if trial is not self._best:
+                        break
 
     def _sweeps(self) -> Iterator[FeatureTrial]:
         """Yield the best trial with one coordinate's scale replaced by every other, one coordinate after another."""
