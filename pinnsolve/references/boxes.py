@@ -27,6 +27,7 @@ from pinnsolve.problems import Condition, Face, Partial, Problem, Residual
 from pinnsolve.problems.formulas import Formula, numpy_functions
 from pinnsolve.problems.wellposedness import is_determined
 from pinnsolve.references.bases import Basis, BoxChart, basis_of, contracted, product_matrix
+from pinnsolve.references.box_data import BoxData
 from pinnsolve.references.gauss_newton import IllPosedError, Minimum, gauss_newton
 from pinnsolve.references.reference import Points, ReferenceSolution, unknown
 from pinnsolve.references.refinement import Attempt, refined
@@ -39,6 +40,7 @@ _GROWTH = 1.4
 _NEGLIGIBLE = 1e-14  # a tail below it gains nothing from more functions
 _STARTS = (0.0, 1.0)
 _CONTRADICTION = 0.03  # residual, relative to the terms that make it up
+_AMPLIFICATION = 100.0  # of what series leave out, in the residual
 
 
 class Block:
@@ -141,8 +143,11 @@ def attempts(problem: Problem, deadline: float = np.inf, *, from_scratch: bool =
         IllPosedError: there are more solutions than one, or none.
     """
     dimension = len(problem.coordinates)
-    sizes = np.full(dimension, _FIRST_SIZE[dimension])
+    coarsest = np.full(dimension, _FIRST_SIZE[dimension])
+    sizes = coarsest if from_scratch else _first_sizes(problem)
     start: BoxChart | None = None
+    if (sizes > coarsest).any() and not problem.is_linear:
+        start = collocate(problem, coarsest.tolist(), None, deadline)
     while len(problem.fields) * np.prod(sizes) <= _MOST_UNKNOWNS[dimension] and time.process_time() < deadline:
         started = time.perf_counter()
         chart = collocate(problem, [int(size) for size in sizes], start, deadline)
@@ -176,12 +181,28 @@ def collocate(
     return None
 
 
+def _first_sizes(problem: Problem) -> NDArray[np.int_]:
+    """Return the shortest series that see the data of a problem."""
+    count = len(problem.coordinates)
+    first, data = _FIRST_SIZE[count], BoxData(problem)
+    most = _MOST_UNKNOWNS[count] // (len(problem.fields) * first ** (count - 1))
+    return np.array([data.first_size(axis, first, most, _GROWTH) for axis in range(count)])
+
+
 def _consistent(problem: Problem, found: Minimum) -> BoxChart:
-    """Return the chart of a solution, if it is one: what a resolved series leaves over is a contradiction."""
+    """Return the chart of a solution, if it is one.
+
+    A longer series can make good what this one leaves out of the solution or of the data, multiplied by weights and
+    slopes; the residual that is left over where that is little is a contradiction.
+
+    Raises:
+        IllPosedError: it is.
+    """
     lower, upper = problem.box
     periodic = np.array([coordinate.periodic for coordinate in problem.coordinates])
     chart = BoxChart(lower, upper, periodic, found.coefficients, problem.field_names)
-    if found.residual > _CONTRADICTION + 100 * chart.tails().max():
+    excess = (found.residual - _CONTRADICTION) / _AMPLIFICATION
+    if excess > chart.tails().max() and excess > BoxData(problem).missed(chart.bases).max():
         raise IllPosedError
     return chart
 
