@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,11 +17,12 @@ from pinnsolve.networks import (
     derive_constraints,
     output_scales,
 )
+from pinnsolve.networks.numpy_ansatz import NumpyAnsatz
 from pinnsolve.problems import Partial, Problem, load_problem, problem_files
 from pinnsolve.problems.formulas import torch_functions
 from pinnsolve.training.sampling import Sampler
 
-from .conftest import BURGERS
+from .conftest import BURGERS, DECAY
 
 BOX = """
 title = "a box"
@@ -162,6 +165,28 @@ equation = "u = {initial}"
     assert values.max() <= upper
     (residual,) = _condition_residuals(problem, ansatz).values()
     assert residual <= 1e-14
+
+
+@pytest.mark.parametrize("bounds", [(-math.inf, math.inf), (-1.0, math.inf), (-math.inf, 2.0), (-1.0, 2.0)])
+def test_a_range_of_one_end_or_two_is_kept_and_meets_the_data_in_torch_and_in_numpy(problem_from, generator, bounds):
+    problem = problem_from(DECAY.replace("u = 1", "u = 0.5"))
+    problem = replace(problem, fields=(replace(problem.fields[0], bounds=bounds),))
+    ansatz = _ansatz(problem, generator)
+    points = torch.linspace(0, 1, 33, dtype=torch.float64)[:, None]
+    partials = [Partial("u", (order,)) for order in (0, 1)]
+    jet, dual = autograd(ansatz, points, partials), NumpyAnsatz(ansatz)(points.numpy())["u"]
+    value, slope = (jet[partial].detach().numpy() for partial in partials)
+    assert value[0] == pytest.approx(0.5, rel=1e-14)  # log and exp of numbers of size one
+    # both ways round a few dozen operations on numbers of size one
+    np.testing.assert_allclose(dual.value.real, value, rtol=1e-13)
+    np.testing.assert_allclose(dual.slope.real, slope, rtol=1e-12, atol=1e-13)
+    with torch.no_grad():
+        for parameter in ansatz.parameters():
+            parameter.mul_(50)
+        for sign in (1, -1):  # the output's weights: far up, then far down
+            ansatz.network.output.weight.mul_(sign)
+            values = ansatz(points)["u"]
+            assert bounds[0] <= values.min() <= values.max() <= bounds[1]
 
 
 def test_a_value_at_the_end_of_the_range_stays_soft(problem_from):

@@ -130,6 +130,17 @@ def test_causal_weights_fall_with_the_residual_that_lies_before():
     assert torch.equal(other(points), causal(points))
 
 
+def test_causal_weights_do_not_depend_on_how_many_points_lie_at_a_time():
+    causal = CausalWeights(axis=0, lower=0.0, upper=1.0, sharpness=2.0, like=LIKE)
+    middles = (torch.arange(weighting_module.BINS, dtype=torch.float64) + 0.5) / weighting_module.BINS
+    late = middles[weighting_module.BINS // 2 :]
+    times = torch.cat([middles, late, late, torch.ones(1, dtype=torch.float64)])  # one point a bin, then three
+    causal.observe(times[:, None], torch.full_like(times, 1e-6))
+    ends = torch.linspace(0, 1, 77, dtype=torch.float64)
+    # thirty-two sums of equal numbers
+    assert (causal(ends[:, None]) - torch.exp(-2 * ends)).abs().max() <= 1e-14
+
+
 def test_without_a_residual_causal_weights_are_flat():
     causal = CausalWeights(axis=0, lower=0.0, upper=1.0, sharpness=5.0, like=LIKE)
     points = torch.rand(50, 1, dtype=torch.float64)
@@ -146,6 +157,14 @@ def test_importance_weights_give_the_mean_over_the_domain(generator):
     # E r² = 1/25; no weight is above 2, so that 2·10⁵ points leave a standard error below 2 √(1/49) / √2·10⁵
     assert estimate == pytest.approx(1 / 25, abs=4 * 2 / 7 / math.sqrt(200_000))
     assert abs(float(r.square().mean()) - 1 / 25) > 0.05
+
+
+def test_importance_weights_do_not_depend_on_the_unit_of_the_residual(generator):
+    r = torch.rand(400, generator=generator, dtype=torch.float64)
+    weights = importance_weights(r, 0.5)
+    for factor in (2.0**-100, 2.0**100):
+        assert torch.equal(importance_weights(factor * r, 0.5), weights)
+    assert torch.isfinite(importance_weights(torch.zeros(8, dtype=torch.float64), 0.5)).all()
 
 
 def test_balanced_weights_make_all_pulls_equal(problem_from):

@@ -515,12 +515,13 @@ def test_the_history_goes_on_from_window_to_window(problem_from):
         solved = points[:, 1] <= 0.5 * progress.window / 3
         with torch.no_grad():
             values = session.ansatz(torch.as_tensor(points[solved]))["u"].numpy()
-        assert progress.error == pytest.approx(relative_l2(values, truth[solved]), rel=1e-9)
+        # values of size one, summed from some dozens of features with weights up to a hundred or so
+        assert progress.error == pytest.approx(relative_l2(values, truth[solved]), rel=1e-9, abs=1e-13)
     rows = [progress.row() for progress in session.history]
     assert [row["step"] for row in rows] == list(range(1, 11))
     assert [row["window"] for row in rows] == [1] * 4 + [2] * 3 + [3] * 3
     assert all(list(row) == list(rows[0]) for row in rows)
-    assert all(row["loss"] == pytest.approx(row["heat"] + row["conditions"]) for row in rows)
+    assert all(row["loss"] == pytest.approx(row["heat"] + row["conditions"], rel=1e-12, abs=0) for row in rows)
     assert sorted(row["seconds"] for row in rows) == [row["seconds"] for row in rows]
     assert session.parameters == 3 * sum(p.numel() for p in session.windows[0].ansatz.parameters())
     assert len(session.collocation) == 3 * 200
