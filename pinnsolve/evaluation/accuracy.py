@@ -19,6 +19,7 @@ from pinnsolve.problems import Problem, Residual
 from pinnsolve.problems.formulas import torch_functions
 from pinnsolve.problems.places import Place
 from pinnsolve.references import ReferenceSolution
+from pinnsolve.references.reference import relative_l2
 
 _CONDITION_SEED = 20_011  # apart from every training seed
 
@@ -113,13 +114,6 @@ def known_values(
     truth = reference(points) if reference is not None else {}
     open_ones = problem.floating_fields if problem.time is None else ()
     return {name: t + np.mean(values[name] - t) if name in open_ones else t for name, t in truth.items()}
-
-
-def relative_l2(values: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
-    """Return ‖u - u*‖₂ / ‖u*‖₂; the absolute norm (root mean square) where u* is zero."""
-    size = float(np.linalg.norm(truth))
-    difference = float(np.linalg.norm(values - truth))
-    return difference / size if size > 0 else difference / math.sqrt(len(truth))
 
 
 def field_values(ansatz: nn.Module, points: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

@@ -9,7 +9,7 @@ import numpy as np
 import sympy
 from numpy.typing import NDArray
 
-from pinnsolve.problems.finding import Finding
+from pinnsolve.problems.finding import Finding, keyed_residuals
 from pinnsolve.problems.formulas import Formula, numpy_functions
 from pinnsolve.problems.lint_conditions import condition_findings
 from pinnsolve.problems.lint_poles import pole_findings
@@ -47,10 +47,8 @@ def faults(problem: Problem) -> list[Finding]:
 def reference_faults(problem: Problem) -> list[Finding]:
     """Return the equations and conditions that the exact solution does not satisfy, with the residual measured."""
     exact = problem.reference.exact
-    checked = [(f"equations.{equation.name}", equation, None) for equation in problem.equations]
-    checked += [(f"conditions: {c.name}", c.residual, c) for c in problem.conditions]  # type: ignore[misc]
     faults = []
-    for key, residual, condition in checked:
+    for key, residual, condition in keyed_residuals(problem):
         if not {partial.field for partial in residual.partials} <= set(exact):
             continue
         size = _relative_residual(problem, residual, condition, exact)

@@ -9,7 +9,7 @@ import sympy
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from pinnsolve.problems.finding import Finding
+from pinnsolve.problems.finding import Finding, keyed_residuals
 from pinnsolve.problems.formulas import Formula, numpy_functions
 from pinnsolve.problems.places import Place
 from pinnsolve.problems.problem import Condition, Problem, Residual
@@ -28,9 +28,7 @@ def pole_findings(problem: Problem) -> list[Finding]:
     where it is least, as 1 - cos(x) does. The expression has a pole there if it grows as the place is approached along
     a coordinate, |f(x₀ ± 1e-6 L)| > 10 |f(x₀ ± 1e-3 L)|, which sin(x)/x does not.
     """
-    checked = [(f"equations.{equation.name}", equation, None) for equation in problem.equations]
-    checked += [(f"conditions: {c.name}", c.residual, c) for c in problem.conditions]  # type: ignore[misc]
-    return [finding for entry in checked for finding in _findings(problem, *entry)]
+    return [finding for entry in keyed_residuals(problem) for finding in _findings(problem, *entry)]
 
 
 def pole_notes(problem: Problem) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import sympy
 
-from pinnsolve.problems.finding import Finding
+from pinnsolve.problems.finding import Finding, keyed_residuals
 from pinnsolve.problems.formulas import Formula, numpy_functions
 from pinnsolve.problems.places import Place
 from pinnsolve.problems.problem import Condition, Problem, Residual
@@ -22,11 +22,9 @@ def value_findings(problem: Problem) -> list[Finding]:
     What depends on the fields cannot be known beforehand. Points are interior ones for equations, so that
     1/x on [0, 1] passes, and those of the condition's place for conditions.
     """
-    checked = [(f"equations.{equation.name}", equation, None) for equation in problem.equations]
-    checked += [(f"conditions: {c.name}", c.residual, c) for c in problem.conditions]  # type: ignore[misc]
     return [
         finding
-        for key, residual, condition in checked
+        for key, residual, condition in keyed_residuals(problem)
         if (finding := _finding(problem, key, residual, condition)) is not None
     ]
 

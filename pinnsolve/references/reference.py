@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -73,13 +74,14 @@ def check_points(problem: Problem) -> Points:
 
 def relative_differences(finer: Values, coarser: Values) -> dict[str, float]:
     """Return ‖fine - coarse‖₂ / ‖fine‖₂ by field (the absolute difference where a field is zero)."""
-    return {name: _relative(values, coarser[name]) for name, values in finer.items()}
+    return {name: relative_l2(coarser[name], values) for name, values in finer.items()}
 
 
-def _relative(fine: NDArray[np.float64], coarse: NDArray[np.float64]) -> float:
-    size = float(np.linalg.norm(fine))
-    difference = float(np.linalg.norm(fine - coarse))
-    return difference / size if size > 0 else difference / np.sqrt(len(fine))
+def relative_l2(values: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
+    """Return ‖u - u*‖₂ / ‖u*‖₂; the absolute norm (root mean square) where u* is zero."""
+    size = float(np.linalg.norm(truth))
+    difference = float(np.linalg.norm(values - truth))
+    return difference / size if size > 0 else difference / math.sqrt(len(truth))
 
 
 def unknown(problem: Problem) -> Evaluator:
