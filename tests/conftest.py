@@ -6,8 +6,9 @@ import os
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line does, before torch is loaded
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,6 +42,14 @@ decay = "u_t = -u"
 where = "t = 0"
 equation = "u = 1"
 """
+
+
+def executed_here(_: object, orders: Sequence[Any], report: object) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Execute the runs of a comparison in this process, in place of `cluster.executed`."""
+    from pinnsolve.comparison import execute
+
+    for index, order in enumerate(orders):
+        yield index, execute(order, None)
 
 
 @pytest.fixture

@@ -5,11 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 
+import numpy as np
 import pytest
 import sympy
 
 from pinnsolve.cli import run
+from pinnsolve.cli.points import file_points, grid_points, outside
 from pinnsolve.errors import InputError, ProblemError, ResourceError, RunFolderError, SettingsError
 from pinnsolve.problems.lint import lint
 from pinnsolve.problems.loading import MOST_CONDITIONS
@@ -20,7 +23,7 @@ from pinnsolve.runs.tracking import refuse_untracked
 from pinnsolve.solving import resolve_settings
 from pinnsolve.solving.settings import parse_assignments, read_settings_file
 
-from .conftest import BURGERS, DECAY
+from .conftest import BURGERS, DECAY, executed_here
 
 DEEP = "network.width" + ".a" * 9000 + " = 1"
 
@@ -193,7 +196,7 @@ def test_a_store_that_fails_costs_no_run_of_a_comparison(tmp_path, monkeypatch, 
 
     (tmp_path / "p.toml").write_text(DECAY)
     monkeypatch.setattr("pinnsolve.runs.tracking.track", failing)
-    monkeypatch.setattr("pinnsolve.comparison.batch.executed", _inline)
+    monkeypatch.setattr("pinnsolve.comparison.batch.executed", executed_here)
     monkeypatch.setattr("pinnsolve.comparison.local_client", lambda _: nullcontext())
     quick = ["--steps", "1", "--points", "16", "--width", "2", "--set", "audit.enabled=false", "--jobs", "1"]
     arguments = ["compare", str(tmp_path / "p.toml"), "--seeds", "2", *quick, "-o", str(tmp_path / "out")]
@@ -202,9 +205,71 @@ def test_a_store_that_fails_costs_no_run_of_a_comparison(tmp_path, monkeypatch, 
     assert len(list((tmp_path / "out").rglob("metrics.json"))) == 2
 
 
-def _inline(_: object, orders: list, report: object):
-    """Execute runs in this process."""
-    from pinnsolve.comparison import execute
+# ------------------------------------------------------------------------------------------------------- points
 
-    for index, order in enumerate(orders):
-        yield index, execute(order, None)
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ("x,y\n1,2\n", "the column 't' is missing; needed: x, t; the first line is 'x,y'"),
+        ("x;t\n1;2\n", "the column 'x' is missing; needed: x, t; the first line is 'x;t'"),
+        ("x,t,x\n1,2,3\n", "the column 'x' stands twice"),
+        ("", "the column 'x' is missing"),
+        ("x,t\n\n", "there are no points below the names"),
+        ("x,t\n1\n", "line 2 has 1 cells, 2 are needed"),
+        ("x,t\n0,0\n0,a\n", "line 3: not a number: .*'a'"),
+        ("x,t\n0,\n", "line 2: not a number"),
+        ("x,t\n0,-inf\n", "line 2: a coordinate is not finite"),
+        ("x,t\n" + "1" * 200_000 + ",0\n", "cannot be read: field larger than"),
+    ],
+    ids=["other", "semicolon", "twice", "empty", "header", "ragged", "word", "gap", "infinite", "long"],
+)
+def test_a_file_of_points_is_refused_with_its_line(tmp_path, content, match):
+    (tmp_path / "p.csv").write_text(content)
+    with pytest.raises(InputError, match=rf"p\.csv: .*{match}"):
+        file_points(tmp_path / "p.csv", ("x", "t"))
+
+
+def test_columns_of_points_may_stand_in_any_order_among_others(tmp_path):
+    (tmp_path / "p.csv").write_text("\ufeffname, t, x\na, 0.5, -1\n\nb, 2e-1, 1\n", encoding="utf-8")
+    assert file_points(tmp_path / "p.csv", ("x", "t")).tolist() == [[-1, 0.5], [1, 0.2]]
+
+
+def test_files_of_points_have_an_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("pinnsolve.cli.points.MOST_POINTS", 3)
+    (tmp_path / "p.csv").write_text("x\n" + "0\n" * 4)
+    with pytest.raises(InputError, match="there are more than 3 points"):
+        file_points(tmp_path / "p.csv", ("x",))
+    with pytest.raises(InputError, match="the points cannot be read"):
+        file_points(Path("/dev/zero"), ("x",))
+
+
+@pytest.mark.parametrize(("text", "match"), [("3", "takes 2 numbers"), ("0,3", "takes 2"), ("9" * 5000 + ",1", "more")])
+def test_a_grid_is_refused_that_is_none(problem_from, text, match):
+    with pytest.raises(InputError, match=match):
+        grid_points(text, problem_from(BURGERS))
+
+
+def test_points_are_outside_beyond_the_ends_but_for_rounding_and_periodic_coordinates(problem_from):
+    points = np.array([[0.0, 0.5], [1.1, 0.5], [0.0, -0.1], [1 + 1e-10, 1.0]])
+    assert outside(points, problem_from(BURGERS)).tolist() == [False, True, True, False]
+    periodic = BURGERS.replace("[coordinates]", 'periodic = ["x"]\n[coordinates]').split("[[conditions]]")
+    assert outside(points, problem_from("[[conditions]]".join(periodic[:2]))).tolist() == [False, False, True, False]
+
+
+def test_points_outside_are_told_and_a_folder_is_no_file_to_write(tmp_path, capsys):
+    (tmp_path / "p.toml").write_text(DECAY + '[reference]\nexact = { u = "exp(-t)" }\n')
+    quick = ["--steps", "1", "--points", "16", "--width", "2", "--depth", "1", "--set", "audit.enabled=false"]
+    assert run(["solve", str(tmp_path / "p.toml"), "--output", str(tmp_path), "--name", "r", *quick]) == 0
+    (tmp_path / "p.csv").write_text("t\n0.5\n7\n")
+    predict = ["predict", str(tmp_path / "p/r"), "--points", str(tmp_path / "p.csv")]
+    capsys.readouterr()
+    assert run(predict) == 0
+    warning = "warning: 1 of 2 points lie outside of the domain: values there are extrapolated\n"
+    assert capsys.readouterr().err == warning
+    for place in (".", "", str(tmp_path)):
+        assert run([*predict, "--to", place]) == 2
+        assert "cannot be written there (Is a directory); choose another place" in capsys.readouterr().err
+    (tmp_path / "p/r/metrics.json").write_text('{"schema": 1, "fields": [1], "derivatives": 3, "problem": {}}')
+    assert run(["report", str(tmp_path / "p/r")]) == 5
+    assert "the numbers do not fit together" in capsys.readouterr().err

@@ -6,14 +6,16 @@ import errno
 import os
 import re
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from pinnsolve.cli import run
 from pinnsolve.errors import ResourceError
-from pinnsolve.runs import RunFolder
+from pinnsolve.runs import ComparisonFolder, RunFolder
 
+from .conftest import executed_here
 from .test_solve import LOGISTIC
 
 QUICK = ["--steps", "3", "--points", "32", "--width", "4", "--depth", "1", "--optimizer", "lm"]
@@ -84,3 +86,16 @@ def test_a_damaged_history_says_how_to_go_on_without_it(command, tmp_path, capsy
     (tmp_path / "p/r/history.csv").write_text("step,loss\n1\n")
     assert run(["resume", str(tmp_path / "p/r"), "--steps", "4"]) == 5
     assert "line 2 has 1 cells, the header 2); move it away to go on without it" in capsys.readouterr().err
+
+
+def test_a_comparison_whose_summary_does_not_fit_is_printed(tmp_path, monkeypatch, capsys):
+    (tmp_path / "p.toml").write_text(LOGISTIC)
+    monkeypatch.setattr("pinnsolve.comparison.batch.executed", executed_here)
+    monkeypatch.setattr("pinnsolve.comparison.local_client", lambda _: nullcontext())
+    monkeypatch.setattr(ComparisonFolder, "write_summary", _full)
+    arguments = [str(tmp_path / "p.toml"), "--seeds", "2", *QUICK, "--set", "audit.enabled=false", "--jobs", "1"]
+    assert run(["compare", *arguments, "--output", str(tmp_path)]) == 4
+    printed = capsys.readouterr()
+    assert "median error" in printed.out
+    assert "report:" not in printed.out
+    assert printed.err.endswith("error: no space left\n")

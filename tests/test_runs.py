@@ -71,7 +71,7 @@ def test_history_keeps_every_digit_and_empty_cells_are_nan(folder):
     assert history["loss"].tolist() == [loss, float("inf")]
     assert np.isnan(history["error"]).all()
     assert history["stage"].tolist() == ["lm", "lm"]
-    with pytest.raises(ValueError, match="damping"):
+    with pytest.raises(RunFolderError, match=r"history\.csv: has the columns step, .*, damping; move it away to go on"):
         folder.append_history({**ROW, "damping": 1.0})
 
 
@@ -175,9 +175,19 @@ def test_a_missing_file_is_named(folder):
 def test_open_wants_a_finished_run(folder, tmp_path):
     with pytest.raises(RunFolderError, match="pinnsolve resume"):
         RunFolder.open(folder.path)
-    for path in (tmp_path / "none", tmp_path, Path("a\0b")):
-        with pytest.raises(RunFolderError):
+    for path in (tmp_path / "none", Path("a\0b")):
+        with pytest.raises(RunFolderError, match="is not a run folder; runs are in outputs"):
             RunFolder.open(path)
+
+
+def test_a_folder_of_runs_is_told_from_a_run(folder, tmp_path):
+    for path in (tmp_path, folder.path.parent):
+        for use in (RunFolder.open, RunFolder.resume):
+            with pytest.raises(RunFolderError, match=f"{path}: there is no run .*; runs below it: {folder.path}$"):
+                use(path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RunFolderError, match=r"no run in this folder; runs are in outputs/<problem>/<run>$"):
+        RunFolder.open(tmp_path / "empty")
 
 
 # ------------------------------------------------------------------------------- names, overwriting, locks

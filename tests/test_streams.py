@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pinnsolve.cli import run
 from pinnsolve.cli.signals import Signals, StepAbandoned
 from pinnsolve.cli.streams import LastingStream
 from pinnsolve.cli.terminal import show_table
@@ -107,6 +108,26 @@ def test_a_step_that_outlasts_a_signal_is_abandoned(number):
         long_step()
     assert signals.received == number
     assert signal.getsignal(number) == before
+
+
+def test_what_is_being_saved_is_not_abandoned_and_what_comes_after_it_is(monkeypatch):
+    monkeypatch.setattr("pinnsolve.cli.signals.STEP_PATIENCE", 0.01)
+    with Signals() as signals:
+        with signals.held():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.1)  # ten times the patience
+        assert signals.received == signal.SIGTERM
+        with pytest.raises(StepAbandoned):
+            time.sleep(30)
+
+
+def test_ctrl_c_is_told_in_a_word_whatever_command_it_meets(monkeypatch, capsys):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pinnsolve.cli.browsing.list_command", interrupted)
+    assert run(["list"]) == 130
+    assert capsys.readouterr().err.strip() == "error: interrupted"
 
 
 def test_what_was_ignored_from_the_start_stays_ignored():

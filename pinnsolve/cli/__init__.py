@@ -37,6 +37,8 @@ def _dispatch(arguments: list[str]) -> int:
 
     result = app(args=arguments, prog_name="pinnsolve", standalone_mode=False)
     sys.stdout.flush()
+    if result == 130:  # what Typer makes of Ctrl-C
+        raise KeyboardInterrupt
     return result if isinstance(result, int) else 0
 
 

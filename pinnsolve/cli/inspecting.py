@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json as json_text
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pinnsolve.cli.points import file_points, grid_points, outside
 from pinnsolve.cli.terminal import number, say, show_table
 from pinnsolve.errors import InputError, RequirementError
 
 if TYPE_CHECKING:
     from pinnsolve.audit import DerivativeAudit
+    from pinnsolve.problems import Problem
     from pinnsolve.solving import Session
 
-MAX_GRID = 5_000_000
 FORMATS = ("csv", "npz", "vtk")
 
 
@@ -148,10 +148,12 @@ def predict_command(request: PredictRequest) -> None:
         raise InputError(f"unknown format {request.format!r}; known: {', '.join(FORMATS)}")
     if request.format != "csv" and request.to is None:
         raise InputError(f"{request.format} is no text: name a file with --to")
+    if (request.grid is None) == (request.points is None):
+        raise InputError("predict needs either --grid or --points")
     session = recording.load_trained(RunFolder.open(recording.run_path(request.run, request.outputs)))
     if session.gap:
         say(f"warning: {session.gap}", stderr=True)
-    points = _asked_points(request, session)
+    points = _asked_points(request, session.problem)
     values = _values(request, session, points)
     if request.format == "vtk":
         _write_vtk(points, values, request, session)
@@ -159,43 +161,19 @@ def predict_command(request: PredictRequest) -> None:
     _write(dict(zip(session.problem.coordinate_names, points.T, strict=True)) | values, request)
 
 
-def _asked_points(request: PredictRequest, session: Session) -> NDArray[np.float64]:
-    names = session.problem.coordinate_names
-    if (request.grid is None) == (request.points is None):
-        raise InputError("predict needs either --grid or --points")
-    if request.points is not None:
-        return _points_file(request.points, names)
-    counts = _counts(str(request.grid), names)
-    lower, upper = session.problem.box
-    axes = [np.linspace(a, b, n) for a, b, n in zip(lower, upper, counts, strict=True)]
-    return np.column_stack([part.ravel() for part in np.meshgrid(*axes, indexing="ij")])
-
-
-def _counts(text: str, names: Sequence[str]) -> list[int]:
-    parts = text.split(",")
-    if len(parts) != len(names) or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise InputError(f"--grid takes {len(names)} numbers of points, for {', '.join(names)}; got {text!r}")
-    counts = [int(part) for part in parts]
-    if np.prod(np.array(counts, dtype=float)) > MAX_GRID:
-        raise InputError(f"--grid {text} has more than {MAX_GRID} points")
-    return counts
-
-
-def _points_file(path: Path, names: Sequence[str]) -> NDArray[np.float64]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: the points cannot be read: {error}") from None
-    missing = [name for name in names if not rows or name not in rows[0]]
-    if missing:
-        raise InputError(f"{path}: the column {missing[0]!r} is missing; needed: {', '.join(names)}")
-    try:
-        points = np.array([[float(row[name]) for name in names] for row in rows])
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a number: {error}") from None
-    if not np.isfinite(points).all():
-        raise InputError(f"{path}: a coordinate is not finite")
+def _asked_points(request: PredictRequest, problem: Problem) -> NDArray[np.float64]:
+    """Return the points that are asked for; say how many of them lie where nothing was solved."""
+    points = (
+        grid_points(str(request.grid), problem)
+        if request.points is None
+        else file_points(request.points, problem.coordinate_names)
+    )
+    beyond = int(outside(points, problem).sum()) if request.points is not None else 0
+    if beyond:
+        what = "extrapolated" if problem.domain is None else "extrapolated or NaN"
+        say(
+            f"warning: {beyond} of {len(points)} points lie outside of the domain: values there are {what}", stderr=True
+        )
     return points
 
 

@@ -94,7 +94,7 @@ def _present(figures: Iterator[tuple[str, Figure | None]]) -> Iterator[tuple[str
 def _fitting(folder: RunFolder, file: str) -> Iterator[None]:
     try:
         yield
-    except (KeyError, IndexError, ValueError, TypeError) as error:
+    except (AttributeError, KeyError, IndexError, ValueError, TypeError) as error:
         raise RunFolderError(f"{folder.path / file}: the numbers do not fit together ({error})") from error
 
 

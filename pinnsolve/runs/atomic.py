@@ -24,6 +24,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         ResourceError: the disk is full or cannot be written; the old file is as it was.
         InputError: the path cannot be a file.
     """
+    if not path.name or path.is_dir():
+        raise storage_fault(IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)), path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
     try:
         _write_new(temporary, content)

@@ -32,6 +32,7 @@ CHECKPOINTS, FIGURES = "checkpoints", "figures"
 _FILES = (METRICS, SETTINGS, PROBLEM, HISTORY, DERIVATIVES, AUDIT, SOLUTION, PAGE)
 _OWNED = {CHECKPOINTS: ("step-*.json", "step-*.safetensors"), FIGURES: ("*.png", "*.svg")}
 _MAX_TEXT = 64 * 2**20
+_BELOW = ("*", "*/*", "runs/*/*")  # where runs may be, from a folder that holds none itself
 
 
 class RunFolder:
@@ -141,7 +142,7 @@ class RunFolder:
         """Add one row to the history; the first row's keys are the columns.
 
         Raises:
-            ValueError: the row has other keys than the first one.
+            RunFolderError: the row has other keys than the first one.
         """
         path = self.path / HISTORY
         if self._columns is None and self.has(HISTORY) and path.stat().st_size:  # a full disk leaves an empty file
@@ -149,7 +150,10 @@ class RunFolder:
         header: list[Sequence[Any]] = [] if self._columns else [list(row)]
         columns = self._columns or list(row)
         if set(columns) != set(row):
-            raise ValueError(f"the history has the columns {columns}, the row {list(row)}")
+            raise RunFolderError(
+                f"{path}: has the columns {', '.join(columns)[:200]}, and not {', '.join(row)[:200]}; "
+                "move it away to go on without it"
+            )
         append_atomically(path, records.csv_bytes([*header, [row[column] for column in columns]]))
         self._columns = columns
 
@@ -285,8 +289,18 @@ class RunFolder:
 def _existing(path: Path) -> Path:
     with contextlib.suppress(OSError, ValueError):
         if Path(path).is_dir():
+            _refuse_without_run(Path(path))
             return Path(path)
     raise RunFolderError(f"{str(path)[:200]!r} is not a run folder; runs are in outputs/<problem>/<run>")
+
+
+def _refuse_without_run(path: Path) -> None:
+    """Raise for a folder of something else, such as a comparison; name some of the runs below it."""
+    if any((path / file).is_file() for file in (METRICS, SETTINGS, PROBLEM)):
+        return
+    found = [file.parent for pattern in _BELOW for file in sorted(path.glob(f"{pattern}/{SETTINGS}"))[:3]]
+    below = f"; runs below it: {', '.join(map(str, found))}" if found else "; runs are in outputs/<problem>/<run>"
+    raise RunFolderError(f"{path}: there is no run in this folder{below}")
 
 
 def _integer_if_whole(cell: records.Cell) -> records.Cell:
