@@ -69,6 +69,16 @@ def test_a_page_that_does_not_fit_is_not_pointed_to(command, monkeypatch, capsys
     assert "report:" not in printed.out
 
 
+def test_an_audit_that_does_not_fit_is_shown(command, tmp_path, monkeypatch, capsys):
+    assert run(command) == 0
+    monkeypatch.setattr(RunFolder, "write_derivatives", _full)
+    capsys.readouterr()
+    assert run(["audit", str(tmp_path / "p/r")]) == 4
+    printed = capsys.readouterr()
+    assert "complex step" in printed.out
+    assert printed.err == "error: no space left\n"
+
+
 def test_a_run_without_a_folder_ends_at_once(command, monkeypatch, capsys):
     append = RunFolder.append_history
 

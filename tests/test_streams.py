@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -60,6 +61,16 @@ def test_tables_go_through_the_stream_too(monkeypatch):
     with os.fdopen(_closed_pipe(), "w") as pipe:
         monkeypatch.setattr(sys, "stderr", LastingStream(pipe, holds_results=False))
         show_table(("a", "b"), [(1, 2)] * 10_000, stderr=True)
+
+
+def test_a_table_on_a_terminal_of_one_column_keeps_its_words_whole(monkeypatch):
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", "1")
+    show_table(("name", "title"), [("burgers", "Viscous Burgers equation")])
+    assert "burgers" in terminal.getvalue()
+    assert "Viscous Burgers equation" in terminal.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pinnsolve.cli.points import file_points, grid_points, outside
 from pinnsolve.cli.terminal import number, say, show_table
-from pinnsolve.errors import InputError, RequirementError
+from pinnsolve.errors import InputError, RequirementError, ResourceError
 
 if TYPE_CHECKING:
     from pinnsolve.audit import DerivativeAudit
@@ -46,12 +46,18 @@ def audit_command(run: str, outputs: Path, json: bool, fail_on: str) -> None:
     gates = parse_gates(fail_on)
     folder = RunFolder.open(recording.run_path(run, outputs))
     result = audited(recording.load_trained(folder))
-    metrics = recording.renew_audit(folder, result)
+    fault: ResourceError | None = None
+    try:
+        recording.renew_audit(folder, result)
+    except ResourceError as error:  # a full disk, somebody else's folder: what was measured is shown all the same
+        fault = error
     if json:
-        say(json_text.dumps(metrics, indent=1))
+        say(json_text.dumps(result.metrics(), indent=1))
     else:
         _show_audit(result)
         _show_discretisation(folder.metrics() if folder.has_metrics else {})
+    if fault is not None:
+        raise fault
     stopped = refused(result.summary, gates)
     if stopped:
         raise RequirementError("--fail-on: " + "; ".join(stopped))

@@ -62,8 +62,8 @@ def outside(points: Points, problem: Problem) -> NDArray[np.bool_]:
     """Return which points (N, d) lie outside of the domain; beyond the ends of a periodic coordinate none does."""
     lower, upper = problem.box
     margin = np.where([x.periodic for x in problem.coordinates], np.inf, _ROUNDING * (upper - lower))
-    beyond: NDArray[np.bool_] = ((points < lower - margin) | (points > upper + margin)).any(1)
-    return beyond | ~problem.contains(points)
+    within = np.logical_and(points >= lower - margin, points <= upper + margin).all(axis=1)
+    return np.logical_not(np.logical_and(within, problem.contains(points)))
 
 
 def _lines(file: IO[str]) -> Iterator[str]:

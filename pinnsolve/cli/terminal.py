@@ -13,19 +13,23 @@ if TYPE_CHECKING:
 
     from pinnsolve.solving import Progress
 
+_LEAST_COLUMNS = 60  # of a table
+
 
 def plain(text: object) -> str:
     """Return text without control and bidirectional characters, so that it cannot steer a terminal."""
     return "".join(c if c == "\n" or unicodedata.category(c)[0] != "C" else "?" for c in str(text))
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Return a rich console on stdout or stderr; markup in text has no effect."""
+def console(*, stderr: bool = False, least: int = 0) -> Console:
+    """Return a rich console on stdout or stderr, at least so many columns wide; markup in text has no effect."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else 160  # a pipe or a log has no edge; tables shall not be folded for one
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
+    made = Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
+    made.width = max(made.width, least)
+    return made
 
 
 def say(text: object = "", *, stderr: bool = False) -> None:
@@ -50,7 +54,8 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, stde
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
-    console(stderr=stderr).print(table)
+    # lines that a narrow terminal wraps can be read; a table folded to a letter per line cannot
+    console(stderr=stderr, least=_LEAST_COLUMNS).print(table)
 
 
 def number(value: float | None, digits: int = 2) -> str:
