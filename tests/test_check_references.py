@@ -63,7 +63,7 @@ def test_check_tells_the_reference_its_error_and_what_it_took(tmp_path, capsys):
     ("text", "reason"),
     [
         (BALL, "finite elements here are for plane domains, this one has 3 dimensions and needs a mesher"),
-        (PLATE, "finite elements here take one equation for one field, of first order in time"),
+        (PLATE, "finite elements here take an equation for each field, of first order in time"),
         (CUBE, "classical solvers here take at most 3 coordinates, the problem has 4"),
     ],
 )

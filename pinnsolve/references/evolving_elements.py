@@ -14,7 +14,7 @@ from scipy.sparse import csc_matrix, diags
 
 from pinnsolve.problems import Problem
 from pinnsolve.references.finite_elements import TOLERANCE, systems
-from pinnsolve.references.galerkin import DEGREE, GalerkinSystem
+from pinnsolve.references.galerkin import DEGREE, GalerkinSystem, monomials
 from pinnsolve.references.radau import expected_sizes, radau, radau_step, stage_nodes, stage_tail
 from pinnsolve.references.reference import ReferenceSolution
 from pinnsolve.references.refinement import Attempt, refined
@@ -25,6 +25,8 @@ from pinnsolve.references.windows import interpolation_matrix
 Array = NDArray[np.float64]
 STAGES = 7
 _ACCURACIES = (1e-5, 1e-6, 1e-7, 1e-8)  # in time, of the meshes from coarse to fine
+_LITTLE = 1e-3  # of the largest field: one that starts from zero has no size of its own yet
+_TINY = 1e-300
 _SHORTEST = 1e-14  # step, of the time
 
 
@@ -65,7 +67,7 @@ class _Lines:
 
     @cached_property
     def _is_free(self) -> Array:
-        free = np.ones(self.system.basis.N)
+        free = np.ones(self.system.starts[-1])
         free[self.system.fixed] = 0.0
         return free
 
@@ -77,7 +79,7 @@ class _Lines:
     @cached_property
     def _constant(self) -> csc_matrix:
         """The derivative of the rates, where it does not change."""
-        return self._derivative(self.system.basis.zeros(), 0.0)
+        return self._derivative(np.zeros(self.system.starts[-1]), 0.0)
 
     def _derivative(self, u: Array, t: float) -> csc_matrix:
         rates = -diags(self._is_free) @ self.system.jacobian(u, t)
@@ -113,11 +115,12 @@ def march(system: GalerkinSystem, accuracy: float, deadline: float) -> EvolvingC
     windows = list(_windows(system, (clock.lower, clock.upper), accuracy, deadline))
     if not windows or windows[-1].end < clock.upper:
         return None
+    values = np.concatenate([windows[0].values[:1], *(window.values[1:] for window in windows)])
     return EvolvingChart(
         system.nodes,
         np.asarray(system.basis.element_dofs, dtype=np.intp),
-        system.monomials,
-        np.concatenate([windows[0].values[:1], *(window.values[1:] for window in windows)]),
+        monomials(system.basis),
+        values.reshape(len(values), len(problem.fields), -1).transpose(1, 0, 2),
         np.array([clock.lower, *(window.end for window in windows)]),
         problem.time_axis,
         DEGREE,
@@ -148,16 +151,15 @@ def _windows(
     state = system.initial(now)
     largest_step = accuracy ** (1 / STAGES) * (end - now)
     step, last = 0.1 * largest_step, None
-    scale = max(float(expected_sizes(method, lines, now, state, step).max()), 1e-300)
+    scale = _sizes(system, expected_sizes(method, lines, now, state, step))
     while now < end and time.process_time() < deadline:
         step = min(step, end - now) if end - now - step > 1e-3 * step else end - now
         times = now + step * method.nodes
         guess = np.repeat(state[None], STAGES, axis=0) if last is None else last.extended(times)
-        small = np.full(len(state), 0.01 * accuracy * scale)
-        solved = radau_step(method, lines, now, state, step, guess, small)
+        solved = radau_step(method, lines, now, state, step, guess, 0.01 * accuracy * scale)
         values = np.concatenate([state[None], solved.stages])
-        scale = max(scale, float(np.abs(values).max())) if solved.converged else scale
-        decay = stage_tail(values, np.array(scale)) / accuracy if solved.converged else np.inf
+        scale = np.maximum(scale, _sizes(system, values)) if solved.converged else scale
+        decay = stage_tail(values, scale) / accuracy if solved.converged else np.inf
         if decay > 1.0:
             step *= max(0.2, 0.8 * decay ** (-1 / STAGES)) if np.isfinite(decay) else 0.25
             last = last if solved.converged else None
@@ -168,3 +170,10 @@ def _windows(
         yield last
         now, state = last.end, values[-1]
         step = min(largest_step, step * min(3.0, 0.8 * max(decay, 1e-9) ** (-1 / STAGES)))
+
+
+def _sizes(system: GalerkinSystem, values: Array) -> Array:
+    """Return the largest of the values (…, n) of each unknown's field, or a share of the largest field's, (n,)."""
+    largest = np.array([float(np.abs(part).max()) for part in np.split(values, system.starts[1:-1], axis=-1)])
+    least = max(_LITTLE * float(largest.max()), _TINY)
+    return np.repeat(np.maximum(largest, least), np.diff(system.starts))

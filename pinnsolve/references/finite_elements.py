@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import bmat
 
 from pinnsolve.problems import Problem
 from pinnsolve.references.galerkin import DEGREE, GalerkinSystem
@@ -21,10 +23,13 @@ from pinnsolve.references.refinement import Attempt, refined
 from pinnsolve.references.triangles import TriangleChart
 from pinnsolve.references.weak_form import WeakForm, weak_form
 
+Array = NDArray[np.float64]
+
 TOLERANCE = 3e-7  # difference of two levels; the finer one is better by a factor of ten
 LEVELS = 5
 _NEWTON_STEPS = 40
 _CONVERGED = 1e-12  # size of a Newton step, of the solution
+_CONTRADICTION = 0.01  # what a solution leaves over of an equation, of its data
 
 
 def applies(problem: Problem) -> bool:
@@ -84,9 +89,10 @@ def solution(system: GalerkinSystem) -> TriangleChart:
     """Return the solution by Newton's method; one step for a linear problem.
 
     Raises:
-        ArithmeticError: it does not converge, or a part of the boundary has no condition.
+        ArithmeticError: it does not converge, a part of the boundary has no condition, or conditions contradict
+            the equations.
     """
-    u = system.basis.zeros()
+    u = np.zeros(system.starts[-1])
     u[system.fixed] = system.held()
     for _ in range(_NEWTON_STEPS):
         step = _newton_step(system, u)
@@ -95,19 +101,35 @@ def solution(system: GalerkinSystem) -> TriangleChart:
         if not np.isfinite(size):
             break
         if system.form.is_linear or size <= _CONVERGED * max(float(np.abs(u).max()), 1e-300):
-            coefficients = u[system.basis.element_dofs].T @ system.monomials
-            return TriangleChart(system.nodes, coefficients, DEGREE, system.problem.field_names)
+            _check_consistency(system, u)
+            return TriangleChart(system.nodes, system.coefficients(u), DEGREE, system.problem.field_names)
     raise ArithmeticError("Newton's method does not converge")
 
 
-def _newton_step(system: GalerkinSystem, u: np.ndarray) -> np.ndarray:
+def _newton_step(system: GalerkinSystem, u: Array) -> Array:
+    """Return the change of u to first order; the mean of a field that is known up to a constant stays zero."""
     from skfem import condense
     from skfem import solve as solve_linear
 
-    matrix, residual = system.jacobian(u), system.residual(u)
+    means = system.means
+    # λ ∫ v, added to the equation of a floating field, is what is left over of it
+    matrix = (
+        bmat([[system.jacobian(u), means], [means.T, None]], format="csr") if means.shape[1] else system.jacobian(u)
+    )
+    right = np.concatenate([-system.residual(u), -means.T @ u])
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a singular matrix: the conditions do not determine the solution
         try:
-            return np.asarray(solve_linear(*condense(matrix, -residual, D=system.fixed)))
+            return np.asarray(solve_linear(*condense(matrix, right, D=system.fixed)))[: len(u)]
         except Warning as warning:
             raise ArithmeticError(str(warning)) from None
+
+
+def _check_consistency(system: GalerkinSystem, u: Array) -> None:
+    """Refuse a solution that leaves over some of an equation whose field is known up to a constant."""
+    lifted = np.zeros(len(u))
+    lifted[system.fixed] = u[system.fixed]
+    for field in system.floating:
+        left, load = (float(np.abs(system.parts(system.residual(each))[field]).sum()) for each in (u, lifted))
+        if left > _CONTRADICTION * load:
+            raise ArithmeticError("the conditions contradict the equations")

@@ -37,7 +37,7 @@ def _domain_obstacle(problem: Problem) -> tuple[str, str]:
     if weak_form(problem) is not None and find_spec("skfem") is None:
         return "finite elements need scikit-fem", "pip install pinnsolve[fem]"
     return (
-        "finite elements here take one equation for one field, of first order in time and linear in its second "
-        "derivatives, with values, fluxes or Robin conditions on the boundary",
+        "finite elements here take an equation for each field, of first order in time and linear in its second "
+        "derivatives, with a value, a flux or a Robin condition for each field on the boundary",
         REMEDY,
     )

@@ -96,13 +96,13 @@ class CurvedTriangles:
 
 @dataclass(frozen=True)
 class TriangleChart:
-    """One field: on every triangle a polynomial in the coordinates (ξ, η) of the reference triangle.
+    """Fields that are on every triangle polynomials in the coordinates (ξ, η) of the reference triangle.
 
     Attributes:
         nodes: (T, 6, 2), three corners, then the middles of edges 01, 12, 02: a quadratic map.
-        coefficients: (T, monomials), in the order of `exponents`.
+        coefficients: (fields, T, monomials), in the order of `exponents`.
         degree: of the polynomials.
-        fields: the field's name.
+        fields: the fields' names.
     """
 
     nodes: Array
@@ -111,12 +111,13 @@ class TriangleChart:
     fields: tuple[str, ...]
 
     def __call__(self, points: Points) -> Values:
-        """Return the field (N,) at points (N, 2); NaN outside the mesh."""
+        """Return the fields (N,) at points (N, 2); NaN outside the mesh."""
         triangle, local = self._triangles.located(points)
-        found = np.full(len(points), np.nan)
         inside = triangle >= 0
-        found[inside] = np.einsum("nk,nk->n", powers(local[inside], self.degree), self.coefficients[triangle[inside]])
-        return {self.fields[0]: found}
+        found = np.full((len(self.fields), len(points)), np.nan)
+        weights = powers(local[inside], self.degree)
+        found[:, inside] = np.einsum("nk,fnk->fn", weights, self.coefficients[:, triangle[inside]])
+        return dict(zip(self.fields, found, strict=True))
 
     @cached_property
     def _triangles(self) -> CurvedTriangles:
@@ -134,17 +135,18 @@ class TriangleChart:
 
 @dataclass(frozen=True)
 class EvolvingChart:
-    """One field: on every triangle a polynomial, whose coefficients are polynomials on windows of time.
+    """Fields that are on every triangle polynomials, whose coefficients are polynomials on windows of time.
 
     Attributes:
         nodes: (T, 6, 2), as in `CurvedTriangles`.
         unknowns: the numbers of each triangle's unknowns, (unknowns of a triangle, T).
         monomials: their polynomials' coefficients, (unknowns of a triangle, monomials).
-        values: the unknowns at the first window's start, then at the stages of each window, (1 + W stages, n).
+        values: of each field the unknowns at the first window's start, then at the stages of each window,
+            (fields, 1 + W stages, n).
         times: ends of the windows, (W + 1,).
         time_axis: the column of time.
         degree: of the polynomials in space.
-        fields: the field's name.
+        fields: the fields' names.
     """
 
     nodes: Array
@@ -157,22 +159,22 @@ class EvolvingChart:
     fields: tuple[str, ...]
 
     def __call__(self, points: Points) -> Values:
-        """Return the field (N,) at points (N, 3); NaN outside the mesh."""
+        """Return the fields (N,) at points (N, 3); NaN outside the mesh."""
         triangle, local = self._triangles.located(np.delete(points, self.time_axis, axis=1))
-        found = np.full(len(points), np.nan)
+        found = np.full((len(self.fields), len(points)), np.nan)
         inside = np.flatnonzero(triangle >= 0)
         weights = powers(local[inside], self.degree) @ self.monomials.T  # (N, unknowns of a triangle)
         window, position = locate(self.times, points[inside, self.time_axis])
-        stages = (len(self.values) - 1) // (len(self.times) - 1)
+        stages = (self.values.shape[1] - 1) // (len(self.times) - 1)
         for index in np.unique(window):
             here = np.flatnonzero(window == index)
-            at_stages = self.values[index * stages : (index + 1) * stages + 1]
+            at_stages = self.values[:, index * stages : (index + 1) * stages + 1]
             in_time = interpolation_matrix(stage_nodes(stages), position[here])
             numbers = self.unknowns[:, triangle[inside[here]]]
-            for k, at_stage in enumerate(at_stages):  # one at a time: (unknowns, N) at once
-                in_time[:, k] *= np.einsum("nu,un->n", weights[here], at_stage[numbers])
-            found[inside[here]] = in_time.sum(axis=1)
-        return {self.fields[0]: found}
+            for k in range(stages + 1):  # one at a time: (fields, unknowns, N) at once
+                at_stage = np.einsum("nu,fun->fn", weights[here], at_stages[:, k, numbers])
+                found[:, inside[here]] = (found[:, inside[here]] if k else 0.0) + in_time[:, k] * at_stage
+        return dict(zip(self.fields, found, strict=True))
 
     @cached_property
     def _triangles(self) -> CurvedTriangles:
