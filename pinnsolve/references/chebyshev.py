@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pinnsolve.problems import Problem
 from pinnsolve.problems.formulas import Formula, numpy_functions
+from pinnsolve.references.driving import Driving
 from pinnsolve.references.elements import Mesh
 from pinnsolve.references.elements_chart import DEGREE, STAGES, ElementsChart
 from pinnsolve.references.evolution import Evolution, evolution_of
@@ -30,6 +31,7 @@ Array = NDArray[np.float64]
 _MOST_ELEMENTS = 400
 _DEEPEST = 2.0**-20  # the narrowest element, as a part of the interval
 _SHORTEST = 1e-18  # step, of the time: a kink diffuses across the closest nodes there, 1e-8 apart, within 1e-16
+_STEPS_APART = 4.0  # of the step that shows what drives the solution: stages are at most a fifth of a step apart
 _ROUNDOFF = 1e-6  # of the largest component: what fourth derivatives on narrow elements make of zero
 _LITTLE = 1e-3
 _TINY = 1e-30
@@ -73,11 +75,11 @@ def resolutions(problem: Problem, deadline: float) -> Iterable[Attempt]:
 
 
 def _attempts(evolution: Evolution, accuracies: Sequence[float], deadline: float) -> Iterable[Attempt]:
-    spent, is_through = np.inf, False
+    spent, is_through, driving = np.inf, False, Driving(evolution)
     for accuracy in accuracies:
         began, started = time.process_time(), time.perf_counter()
         # an accuracy below roundoff shows in steps without end
-        chart = march(evolution, accuracy, min(deadline, began + 1.0 + 10.0 * spent))
+        chart = march(evolution, accuracy, min(deadline, began + 1.0 + 10.0 * spent), driving)
         spent = time.process_time() - began
         yield Attempt(chart, time.perf_counter() - started)
         if is_through and chart is None:
@@ -85,15 +87,18 @@ def _attempts(evolution: Evolution, accuracies: Sequence[float], deadline: float
         is_through = is_through or chart is not None
 
 
-def march(evolution: Evolution, accuracy: float, deadline: float) -> ElementsChart | None:
+def march(
+    evolution: Evolution, accuracy: float, deadline: float, driving: Driving | None = None
+) -> ElementsChart | None:
     """Return the solution with coefficients below the accuracy left out, None if it does not get through.
 
     Args:
         accuracy: size, relative to the component's largest value, of the last coefficient that a step
             and an element keep.
         deadline: the moment of `time.process_time` at which to give up.
+        driving: of the evolution; found anew if it is not given.
     """
-    windows = list(_windows(evolution, accuracy, deadline))
+    windows = list(_windows(evolution, driving or Driving(evolution), accuracy, deadline))
     if not windows or windows[-1].end < evolution.time[1]:
         return None
     chosen = evolution.value_components
@@ -134,14 +139,15 @@ class _Window:
         return _Window(self.start, self.end, self.mesh.join(first), np.delete(values, first + 1, axis=-2))
 
 
-def _windows(evolution: Evolution, accuracy: float, deadline: float) -> Iterator[_Window]:
+def _windows(evolution: Evolution, driving: Driving, accuracy: float, deadline: float) -> Iterator[_Window]:
     """Yield the accepted steps."""
     method = radau(STAGES)
-    mesh, state = _start(evolution, accuracy)
+    shown = _showing_sources(evolution, driving, accuracy)
+    mesh, state = _start(evolution, driving, shown, accuracy)
     system = discretised(evolution, mesh)
     now, end = evolution.time
     # both depend on the accuracy, lest two runs of a very smooth solution take the same steps
-    largest_step = 0.5 * accuracy ** (1 / STAGES) * (end - now)
+    largest_step = min(0.5 * accuracy ** (1 / STAGES) * (end - now), _STEPS_APART * driving.longest_step)
     step, last = 0.1 * largest_step, None
     soon = expected_sizes(method, system, now, state.ravel(), step).reshape(state.shape)
     scale = _Scale.of_start(state, soon, evolution.known_sizes)
@@ -170,6 +176,7 @@ def _windows(evolution: Evolution, accuracy: float, deadline: float) -> Iterator
         yield last
         now, state = last.end, values[-1]
         joined = _joinable(mesh, values, scale.sizes, accuracy)
+        joined = joined[~np.isin(mesh.edges[joined + 1], shown.edges)]
         if len(joined) and _has_projection(evolution):
             last = last.join(joined)
             mesh, system = last.mesh, discretised(evolution, last.mesh)
@@ -177,12 +184,20 @@ def _windows(evolution: Evolution, accuracy: float, deadline: float) -> Iterator
         step = min(largest_step, step * min(2.0, 0.8 * max(decay, 1e-9) ** (-1 / STAGES)))
 
 
-def _start(evolution: Evolution, accuracy: float) -> tuple[Mesh, Array]:
-    """Return a mesh that resolves the initial values, and the state on it."""
+def _showing_sources(evolution: Evolution, driving: Driving, accuracy: float) -> Mesh:
+    """Return a coarse mesh on which no source is missed; no two of its elements are ever joined."""
     coordinate = evolution.problem.coordinates[evolution.space_axis]
     # two accuracies shall differ in their mesh; high orders start coarse, rounding grows as width^-order
     elements = max(1, round(-0.5 * np.log10(accuracy)) + (1 if max(space_orders(evolution).values()) <= 2 else -2))
     mesh = Mesh(np.linspace(coordinate.lower, coordinate.upper, elements + 1), DEGREE)
+    while (marked := _allowed(mesh, driving.unseen(mesh))).any():
+        mesh = mesh.split(marked)
+    return mesh
+
+
+def _start(evolution: Evolution, driving: Driving, mesh: Mesh, accuracy: float) -> tuple[Mesh, Array]:
+    """Return a mesh that resolves the initial values, made from one that shows the sources, and the state on it."""
+    coordinate = evolution.problem.coordinates[evolution.space_axis]
     formula = Formula(evolution.initial, [coordinate.symbol])
     while True:
         with np.errstate(all="ignore"):
@@ -194,6 +209,7 @@ def _start(evolution: Evolution, accuracy: float) -> tuple[Mesh, Array]:
             state = system.consistent(evolution.time[0], sampled.ravel(), accuracy).reshape(sampled.shape)
         scale = _Scale.of_start(sampled, state, evolution.known_sizes)
         marked = _unresolved(mesh, state[None], scale.sizes, accuracy, evolution)
+        marked |= _allowed(mesh, driving.unseen_start(mesh))
         if not marked.any():
             return mesh, state
         mesh = mesh.split(marked)
@@ -247,7 +263,12 @@ def _unresolved(mesh: Mesh, values: Array, scale: Array, accuracy: float, evolut
     """Return which elements (K,) need to be cut, none where that is no longer allowed."""
     chosen = list(evolution.value_components.values())
     tails = (mesh.tails(values[:, chosen]) / scale[chosen, :, 0]).max(axis=(0, 1))
-    marked = (tails > accuracy) & (mesh.widths > _DEEPEST * (mesh.edges[-1] - mesh.edges[0]))
+    return _allowed(mesh, tails > accuracy)
+
+
+def _allowed(mesh: Mesh, marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which of the marked elements (K,) may be cut; none where there would be too many."""
+    marked = marked & (mesh.widths > _DEEPEST * (mesh.edges[-1] - mesh.edges[0]))
     return marked & (len(mesh.widths) + marked.sum() <= _MOST_ELEMENTS)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinnsolve.problems import Problem
+from pinnsolve.references.driving import Driving
 from pinnsolve.references.etdrk4 import SpectralSystem, etdrk4
 from pinnsolve.references.evolution import evolution_of
 from pinnsolve.references.fourier_chart import INTERVALS, FourierChart
@@ -113,7 +114,10 @@ class _Runs:
 
 def _first_resolution(runs: _Runs) -> tuple[int, int]:
     """Return modes that resolve the solution after its first moments, and windows that get through."""
-    modes, windows = 32, 8
+    driving, (start, end) = Driving(runs.form.evolution), runs.form.evolution.time
+    pieces_in_time = (end - start) / driving.longest_step
+    modes, windows = max(32, 2 * driving.pieces_in_space), max(8, int(pieces_in_time) // INTERVALS)
+    modes = min(modes, _MOST_MODES)
     while runs.have_time_for(4):
         chart = runs.chart(modes, windows)
         if chart is None and windows < _MOST_WINDOWS:

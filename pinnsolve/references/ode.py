@@ -14,6 +14,7 @@ from scipy.integrate import solve_ivp
 
 from pinnsolve.problems import Problem
 from pinnsolve.problems.formulas import Formula, numpy_functions
+from pinnsolve.references.driving import Driving
 from pinnsolve.references.evolution import Evolution, evolution_of
 from pinnsolve.references.reference import Points, ReferenceSolution, Values
 from pinnsolve.references.refinement import Attempt, refined
@@ -101,6 +102,7 @@ class _System:
         self._slopes = Formula(slopes, [coordinate, *symbols])
         self.start = np.array(Formula(evolution.initial, [coordinate])(numpy_functions(), [evolution.time[0]]), float)
         self.evaluations, self.most_evaluations = 0, _MOST_EVALUATIONS
+        self.longest_step = Driving(evolution).longest_step
 
     def _rate(self, index: int) -> sympy.Expr:
         field = self.evolution.components[index].field
@@ -141,6 +143,7 @@ def _integrate(system: _System, method: str, tolerance: float) -> TimeChart | No
                 system.start,
                 method=method,
                 dense_output=True,
+                max_step=system.longest_step,
                 rtol=tolerance,
                 atol=tolerance * scale * 1e-3,
                 **jacobian,
