@@ -154,6 +154,8 @@ def test_budgets_of_adaptive_windows_leave_room_to_look_for_features(problem_fro
     budget = march.budget(settings, 1, 20.0, 10)  # a quarter of what is left of the time, twice over
     assert (budget.seconds, budget.steps) == (20.0 + 0.5 * 80.0, 10 + 20)
     assert march.budget(settings, 0).seconds == 100
+    short = March(problem_from(RELAXATION), (Fraction(0), Fraction(1, 2**20)), is_adaptive=True)
+    assert short.budget(settings, 0, 20.0, 10).seconds == 20.0 + 5.0, "a solve takes as long as in a long window"
 
 
 def test_adaptive_windows_need_features(problem_from):
@@ -215,6 +217,9 @@ def test_a_window_is_halved_if_nothing_is_solved_or_there_is_time_to_go_on_at_th
     assert StepControl(1, 100.0).halves(*_window(0.1 * UNSOLVED, took=8.9))
     assert not StepControl(1, 100.0).halves(*_window(0.1 * UNSOLVED, took=9.1))
     assert not StepControl(1, 100.0).halves(*_window(1.0, length=SHORTEST))
+    # in time alone windows grow again after an initial layer: in the first half of the time no pace is asked for
+    assert StepControl(0, 100.0).halves(*_window(0.1 * UNSOLVED, took=9.1, elapsed=49.0))
+    assert not StepControl(0, 100.0).halves(*_window(0.1 * UNSOLVED, took=9.1, elapsed=51.0))
 
 
 def test_halving_ends_where_it_gains_nothing_or_rounding_is_left():

@@ -26,6 +26,7 @@ from pinnsolve.training.loop import below
 
 STUMP = Fraction(3, 2)  # windows that the rest of the time must be longer than, or the next one takes all of it
 SEARCH = 2  # shares of the time that an adaptive window may use, to look for features that serve the next ones, too
+LEAST_TURN = 0.05  # of the time limit, for an adaptive window however short: a solve does not know how short it is
 LEAST_SHARE = 0.2  # of an even share of the time limit: what a window gets however long the ones before took
 
 
@@ -181,8 +182,9 @@ class March:
         share = length / (1 - self.ends[index])
         if steps is not None and steps < self.count > 1 and not self.is_adaptive:
             raise SettingsError(f"training.steps = {steps} is too few for training.windows = {self.count}")
+        least = LEAST_SHARE * float(length)
         if self.is_adaptive:
-            share = min(SEARCH * share, Fraction(1))
-        seconds_left = max((settings.time_limit - seconds) * share, LEAST_SHARE * settings.time_limit * length)
+            share, least = min(SEARCH * share, Fraction(1)), max(least, LEAST_TURN)
+        seconds_left = max((settings.time_limit - seconds) * float(share), least * settings.time_limit)
         until = None if steps is None else step + ceil((steps - step) * share)
-        return Budget(seconds + float(seconds_left), until, spent=seconds, origin=(seconds, step))
+        return Budget(seconds + seconds_left, until, spent=seconds, origin=(seconds, step))

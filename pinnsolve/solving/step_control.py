@@ -28,6 +28,10 @@ MOST_WAITING = 8  # windows before a longer one is tried again
 RIGID = 3  # halvings that may gain less than a factor of 10 before space is what features do not resolve
 SOLVING = 0.8  # share of a window's time for one solve; the rest is for preparing it and for looking at others
 FEWEST = 100  # features
+# share of the time limit before which a small residual is worth any halving, too: in time alone windows grow again
+# after an initial layer or a jump, and no pace can be told from the shortest
+STRICT = {0: 0.5}
+OTHER_STRICT = 0.0
 LATE = 0.9  # share of the time limit after which all that is left of the time is the last window
 
 
@@ -102,13 +106,17 @@ class StepControl:
         """Return whether the window is to be halved after its features; note what they left.
 
         A residual that solves nothing is worth any halving, unless three of them in a row gained nothing. A small one
-        is worth it if there is time to go on at that pace.
+        is worth it if there is time to go on at that pace, or early in time alone.
         """
         stage, left, budget = _features(window), window.training.best_held_out, window.training.budget
         gains = left < 0.1 * self.before
         self.idle = 0 if gains else self.idle + 1
         halves_to_come = 2 * (1 - march.ends[-2]) / march.last_length
-        in_time = left > UNSOLVED or stage.took * float(halves_to_come) < SOLVING * (self.time_limit - budget.elapsed)
+        in_time = (
+            left > UNSOLVED
+            or budget.elapsed < STRICT.get(self.space, OTHER_STRICT) * self.time_limit
+            or stage.took * float(halves_to_come) < SOLVING * (self.time_limit - budget.elapsed)
+        )
         possible = march.last_length > SHORTEST and march.count < MOST_WINDOWS and (self.idle < RIGID or not self.space)
         is_rounded = left < ROUNDED and not gains
         if stage.is_satisfied or is_rounded or self._is_late(window) or not (possible and in_time):
