@@ -24,6 +24,7 @@ from pinnsolve.solving.differentiation import choose_differentiator
 from pinnsolve.solving.march import Window
 from pinnsolve.solving.settings import Settings
 from pinnsolve.training import Budget, Objective, Stage, Training, build_objective, make_plan
+from pinnsolve.training.initial_guess import begin_finite
 from pinnsolve.training.plan import WindowFeatures
 from pinnsolve.training.sampling import Sampler
 from pinnsolve.training.workers import join_workers, own_device
@@ -64,6 +65,9 @@ def prepare_window(
         dtype=dtype,
         device=device,
     )
+    held_out = _held_out_points(problem, constraints, seed, dtype, device)
+    if features is None:  # features begin with zero output weights
+        begin_finite(objective, ansatz.network.output, held_out)
     plan, why = _plan(problem, ansatz, objective, constraints, settings, seed, features)
     training = Training(
         ansatz=ansatz,
@@ -72,7 +76,7 @@ def prepare_window(
         settings=settings.training,
         generator=generator,
         budget=budget,
-        held_out=_held_out_points(problem, constraints, seed, dtype, device),
+        held_out=held_out,
     )
     notes = [sentence for sentence in (*constraints.notes, fault) if sentence]
     return Window(problem, constraints, ansatz, differentiator, training, why, notes)
