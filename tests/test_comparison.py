@@ -156,6 +156,8 @@ def test_a_file_gives_problems_settings_axes_and_variants(problems, tmp_path):
         ("grids = 1", "unknown key 'grids'; did you mean 'grid'"),
         ("variants = 3", "variants are tables"),
         ("grid = 3", "a table of settings is needed, got '3'"),
+        ("problems = 3", r"problems are names, .*; got '3'"),
+        ("problems = [['decay']]", r"problems are names, .*; got"),
     ],
 )
 def test_a_file_of_another_shape_is_refused(tmp_path, text, reason):
@@ -184,6 +186,27 @@ def test_two_problems_of_one_name_are_refused(problems, tmp_path):
     (tmp_path / "decay.toml").write_text(BENDING)
     with pytest.raises(InputError, match="two problems have the name 'decay'"):
         expand(Grid(("decay", str(tmp_path / "decay.toml"))), problems)
+
+
+def test_values_that_are_tables_make_an_axis():
+    _, axes = axes_of({"network.fourier": "{x=1},{x=2},{x=1}"})
+    assert axes == {"network.fourier": [{"x": 1}, {"x": 2}]}
+
+
+def test_a_device_that_is_missing_here_is_told_before_any_run(problems, tmp_path, capsys):
+    arguments = [
+        "compare",
+        "decay",
+        "--device",
+        "cpu,cuda:9999",
+        "--problems",
+        str(problems),
+        "-o",
+        str(tmp_path / "o"),
+    ]
+    assert command_line(arguments) == 4
+    assert "device 'cuda:9999' is not there" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
 
 
 def test_a_list_without_values_is_refused():
@@ -713,6 +736,12 @@ def test_ctrl_c_stops_a_comparison_with_its_runs_and_without_a_traceback(problem
     ("arguments", "reason"),
     [
         (["--seeds", "0"], "--seeds takes a number of seeds"),
+        (["--seeds", "1000000000"], "--seeds takes a number of seeds, at most 100000"),
+        (["--target", "nan"], "--target takes a positive number, got nan"),
+        (["--target", "0"], "--target takes a positive number, got 0"),
+        (["--name", "../x", "--dry-run"], "cannot be the name of a comparison"),
+        (["--name", "", "--dry-run"], "cannot be the name of a comparison"),
+        (["--mlflow", ""], "--mlflow takes the URI"),
         (["--seeds", "2", "--seed", "1"], "no --seed beside it"),
         (["--grid", "width"], "--grid takes key=a,b,c, got 'width'"),
         (["--preset", "x"], "unknown preset 'x'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
+import math
 import shlex
 import signal
 import sys
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pinnsolve.cli.signals import heeded
 from pinnsolve.cli.terminal import number, say, show_table
-from pinnsolve.errors import PinnsolveError, ResourceError, SettingsError, Stopped
+from pinnsolve.errors import InputError, PinnsolveError, ResourceError, SettingsError, Stopped
 from pinnsolve.problems.library import problem_path
 
 if TYPE_CHECKING:
@@ -45,14 +46,16 @@ class CompareRequest:
 
     def grid(self) -> Grid:
         """Return the grid: preset < file < --set < named options and --grid."""
-        from pinnsolve.comparison import Grid, axes_of, preset, read_grid
+        from pinnsolve.comparison import MOST_RUNS, Grid, axes_of, preset, read_grid
         from pinnsolve.solving.settings import SHORT_NAMES, parse_assignments
 
         named = {SHORT_NAMES.get(key, key): text for key, text in self.options.items()}
         fixed, axes = axes_of(named | dict(map(_axis, self.axes)))
         if self.seeds is not None:
-            if self.seeds < 1 or "seed" in fixed or "seed" in axes:
-                raise SettingsError(f"--seeds takes a number of seeds, and no --seed beside it; got {self.seeds}")
+            if not 1 <= self.seeds <= MOST_RUNS or "seed" in fixed or "seed" in axes:
+                raise SettingsError(
+                    f"--seeds takes a number of seeds, at most {MOST_RUNS}, and no --seed beside it; got {self.seeds}"
+                )
             axes["seed"] = list(range(self.seeds))
         layers = [preset(self.preset)] if self.preset else []
         layers += [read_grid(self.config)] if self.config else []
@@ -95,19 +98,32 @@ class Output:
     dry_run: bool
     tracking: str | None = None
 
+    def refuse_unusable(self) -> None:
+        """Raise what can be known before a run: a name or a target that is none, a store without its extra."""
+        from pinnsolve.runs.names import checked_name
+        from pinnsolve.runs.tracking import refuse_untracked
+
+        if self.name is not None:
+            checked_name("comparison", self.name)
+        if self.target is not None and not 0 < self.target < math.inf:
+            raise InputError(f"--target takes a positive number, got {self.target:g}")
+        if self.tracking is not None:
+            refuse_untracked(self.tracking)
+
 
 def compare_command(request: CompareRequest, place: Place, output: Output) -> None:
     """Run a comparison, or go on with it, and print what came of it."""
-    if output.tracking is not None:
-        from pinnsolve.runs.tracking import refuse_untracked
-
-        refuse_untracked(output.tracking)
     for name in request.names:  # unknown ones are told before what takes seconds to import
         problem_path(name, request.folder)
+    output.refuse_unusable()
     from pinnsolve.comparison import TARGET, Batch, default_name, expand
     from pinnsolve.runs import ComparisonFolder
+    from pinnsolve.solving.preparation import chosen_device
 
     runs = expand(request.grid(), request.folder)
+    if not place.scheduler:
+        for device in {run.settings.device for run in runs}:
+            chosen_device(device)  # or it is missing from this machine
     workers = place.workers(runs)
     if output.dry_run:
         _print_grid(runs, workers, output.json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -120,10 +121,10 @@ def expand(grid: Grid, folder: Path | None = None) -> list[Run]:
     """
     problems = _problems(grid.problems, folder)
     variants: Sequence[Mapping[str, Any]] = grid.variants or ({},)
-    combinations = [dict(zip(grid.axes, values, strict=True)) for values in itertools.product(*grid.axes.values())]
-    total = len(problems) * len(variants) * len(combinations)
+    total = len(problems) * len(variants) * math.prod(map(len, grid.axes.values()))
     if not 0 < total <= MOST_RUNS:
         raise InputError(f"a comparison has 1 to {MOST_RUNS} runs; this grid has {total}")
+    combinations = [dict(zip(grid.axes, values, strict=True)) for values in itertools.product(*grid.axes.values())]
     runs: dict[str, Run] = {}
     for (problem, path), variant, values in itertools.product(problems, variants, combinations):
         run = replace(_run(problem, grid.settings, variant, values), path=path)
@@ -148,7 +149,7 @@ def axes_of(texts: Mapping[str, str | None]) -> tuple[dict[str, Any], dict[str, 
         if len(values) == 1:
             fixed[key] = values[0]
         else:
-            axes[key] = list(dict.fromkeys(values))
+            axes[key] = list({repr(value): value for value in values}.values())  # tables have no hash
     return fixed, axes
 
 
@@ -169,7 +170,9 @@ def read_grid(path: Path) -> Grid:
         raise SettingsError(f"{path}: variants are tables, [[variants]]; got {str(variants)[:60]!r}")
     problems = table.get("problems", [])
     names = [problems] if isinstance(problems, str) else problems
-    return Grid(tuple(map(str, names)), _flat(table.get("settings", {})), axes, tuple(map(_flat, variants)))
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise SettingsError(f'{path}: problems are names, ["burgers", "heat"]; got {str(problems)[:60]!r}')
+    return Grid(tuple(names), _flat(table.get("settings", {})), axes, tuple(map(_flat, variants)))
 
 
 def _problems(names: Sequence[str], folder: Path | None) -> list[tuple[Problem, Path]]:
