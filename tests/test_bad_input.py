@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sympy
+import torch
 
 from pinnsolve.cli import run
 from pinnsolve.cli.points import file_points, grid_points, outside
@@ -17,7 +18,10 @@ from pinnsolve.errors import InputError, ProblemError, ResourceError, RunFolderE
 from pinnsolve.problems.lint import lint
 from pinnsolve.problems.loading import MOST_CONDITIONS
 from pinnsolve.problems.schema import MAX_DEPTH, toml_table
+from pinnsolve.problems.starting import copied_text
 from pinnsolve.references.evolution import evolution_of
+from pinnsolve.runs import RunFolder
+from pinnsolve.runs.recording import saved_settings
 from pinnsolve.runs.records import read_toml
 from pinnsolve.runs.tracking import refuse_untracked
 from pinnsolve.solving import resolve_settings
@@ -273,3 +277,45 @@ def test_points_outside_are_told_and_a_folder_is_no_file_to_write(tmp_path, caps
     (tmp_path / "p/r/metrics.json").write_text('{"schema": 1, "fields": [1], "derivatives": 3, "problem": {}}')
     assert run(["report", str(tmp_path / "p/r")]) == 5
     assert "the numbers do not fit together" in capsys.readouterr().err
+
+
+# -------------------------------------------------------------------------------------------- the other commands
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--activation", " ,"], "--activation takes names separated by commas, got none"),
+        (["--alpha", "1e300"], "alpha must be positive, and 1e+100 at most, got 1e+300"),
+        (["--network", "3x8", "--inputs", "1000000000"], "'--inputs'"),
+        (["--network", "3x8", "--seed", str(2**70)], "'--seed'"),
+    ],
+)
+def test_activations_are_refused_that_cannot_be_measured(arguments, words, capsys):
+    assert run(["activations", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_memory_that_torch_cannot_have_is_a_missing_resource(monkeypatch, capsys):
+    def allocating(*_: object) -> None:
+        torch.empty(2**58)
+
+    monkeypatch.setattr("pinnsolve.cli.browsing.list_command", allocating)
+    assert run(["list"]) == 4
+    assert capsys.readouterr().err.startswith("error: not enough memory")
+
+
+def test_a_copied_problem_has_no_control_characters_in_its_title():
+    text = 'title = "a\\u0000b\\u001b[31mc"\n'
+    assert copied_text("new", text) == 'title = "a b [31mc, as changed in new"\n'
+
+
+def test_changes_of_a_resumed_run_are_settings_and_no_fault_of_its_folder(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_settings({"seed": 3})
+    assert saved_settings(folder, {"time_limit": 7.0}).time_limit == 7.0
+    with pytest.raises(SettingsError, match=r"training\.steps: input should be greater than or equal to 0, got '-1'"):
+        saved_settings(folder, {"training.steps": -1})
+    folder.write_settings({"seed": -3})
+    with pytest.raises(RunFolderError, match=r"settings\.toml cannot be used: setting seed"):
+        saved_settings(folder)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from pinnsolve.cli import run
+from pinnsolve.cli import run, solving
 from pinnsolve.cli.signals import Signals, StepAbandoned
 from pinnsolve.cli.streams import LastingStream
 from pinnsolve.cli.terminal import show_table
@@ -149,3 +151,18 @@ def test_what_was_ignored_from_the_start_stays_ignored():
         assert signals.received is None
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_the_first_checkpoints_come_sooner_than_the_later_ones(monkeypatch):
+    """With a clock that ticks once whenever it is read: after more than 5, 10 and then every 20 ticks."""
+    ticks, saved = itertools.count(), []
+    step = SimpleNamespace(row=dict)
+    settings = SimpleNamespace(time_limit=1.0, training=SimpleNamespace(steps=None))
+    session = SimpleNamespace(settings=settings, train=lambda: iter([step] * 60))
+    snapshots = SimpleNamespace(step=0)
+    snapshots.take = lambda: setattr(snapshots, "step", snapshots.step + 1)
+    monkeypatch.setattr(solving, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    monkeypatch.setattr(solving, "_save_checkpoint", lambda now, *_: saved.append(now.step))
+    folder = SimpleNamespace(append_history=lambda _: None)
+    solving._train(session, folder, Signals(), snapshots, quiet=True)
+    assert saved == [6, 17, 38, 59]

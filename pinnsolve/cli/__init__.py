@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pinnsolve.cli.streams import make_streams_last
 from pinnsolve.memory import keep_freed_memory
 
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # as CUDA, and torch on CPUs, put it
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with the exit code: 0 to 6 as in `errors`, or 128 + signal."""
@@ -62,7 +64,7 @@ def _explained(error: BaseException) -> int:
         return 130
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY):
         detail = f" ({str(error)[:200]})" if str(error) else ""
         complain(f"not enough memory{detail}; try fewer --points or a smaller --width")
         return 4

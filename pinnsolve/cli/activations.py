@@ -93,6 +93,8 @@ def _chosen(names: str | None, alpha: float) -> list[Activation]:
     from pinnsolve.networks import activation, activation_names
 
     wanted = activation_names() if names is None else [name.strip() for name in names.split(",") if name.strip()]
+    if not wanted:
+        raise InputError("--activation takes names separated by commas, got none")
     return [activation(name, alpha) for name in wanted]
 
 

@@ -253,9 +253,11 @@ def activations(
     network: Annotated[
         str | None, typer.Option(help="DEPTHxWIDTH, e.g. 8x64: how signals pass an untrained network.")
     ] = None,
-    inputs: Annotated[int | None, typer.Option(min=1, help="Inputs of that network; as wide if not given.")] = None,
+    inputs: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Inputs of that network; as wide if not given.")
+    ] = None,
     initialization: Annotated[str, typer.Option(help="auto, glorot, he, lecun, siren.")] = "auto",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of its weights and inputs.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of its weights and inputs.")] = 0,
     figure: Annotated[Path | None, typer.Option(help="Draw this file as well: .png, .svg or .pdf.")] = None,
     json: Json = False,
 ) -> None:

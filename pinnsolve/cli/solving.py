@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from pinnsolve.runs import RunFolder
     from pinnsolve.solving import Session, Settings, Solution
 
-CHECKPOINT_SECONDS = 20.0
+CHECKPOINT_SECONDS = 20.0  # from one checkpoint to the next; sooner at first, so that short runs outlive a kill
+FIRST_CHECKPOINT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -232,7 +233,7 @@ def _draw(folder: RunFolder, signals: Signals, quiet: bool) -> None:
 
 
 def _train(session: Session, folder: RunFolder, signals: Signals, snapshots: Snapshots, *, quiet: bool) -> None:
-    saved, has_gaps = time.monotonic(), False
+    saved, pause, has_gaps = time.monotonic(), FIRST_CHECKPOINT_SECONDS, False
     with progress_bar(session.settings.time_limit, session.settings.training.steps, quiet=quiet) as show:
         for progress in session.train():
             snapshots.take()
@@ -241,9 +242,9 @@ def _train(session: Session, folder: RunFolder, signals: Signals, snapshots: Sna
             if signals.received is not None:
                 session.training.reason = "signal"
                 return
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+            if time.monotonic() - saved > pause:
                 _save_checkpoint(snapshots, folder, quiet)
-                saved = time.monotonic()
+                saved, pause = time.monotonic(), min(2 * pause, CHECKPOINT_SECONDS)
     snapshots.take()
 
 

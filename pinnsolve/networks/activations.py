@@ -35,6 +35,7 @@ from pinnsolve.networks.closed_forms import (
 
 SELU_SCALE = 1.0507009873554805  # Klambauer et al. (2017): mean 0 and variance 1 are a fixed point
 SELU_ALPHA = 1.6732632423543772
+MOST_ALPHA = 1e100  # whose square is a number
 LEAK = 0.01  # the slope of leaky_relu left of zero
 ALIASES = {"sin": "sine", "swish": "silu"}
 
@@ -85,8 +86,8 @@ def activation(name: str, alpha: float = 1.0) -> Activation:
     name = ALIASES.get(name, name)
     if name not in _REGISTRY:
         raise SettingsError(unknown_name("activation", name, [*_REGISTRY, *ALIASES]))
-    if not 0 < alpha < math.inf:
-        raise SettingsError(f"alpha must be positive, got {alpha}")
+    if not 0 < alpha <= MOST_ALPHA:
+        raise SettingsError(f"alpha must be positive, and {MOST_ALPHA:g} at most, got {alpha}")
     return _REGISTRY[name](alpha)
 
 

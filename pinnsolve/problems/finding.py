@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pinnsolve.problems.problem import Condition, Problem, Residual
+if TYPE_CHECKING:
+    from pinnsolve.problems.problem import Condition, Problem, Residual
 
 Level = Literal["error", "warning", "note"]
 

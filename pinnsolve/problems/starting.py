@@ -103,6 +103,7 @@ def starting_text(name: str, like: str) -> str:
 
 def copied_text(name: str, text: str) -> str:
     """Return a problem file's text under another title."""
-    title = str(tomllib.loads(text)["title"]).replace("\\", " ").replace('"', "'")
+    given = str(tomllib.loads(text)["title"]).replace("\\", " ").replace('"', "'")
+    title = "".join(letter if letter.isprintable() else " " for letter in given)  # TOML takes no control characters
     renamed, count = re.subn(r"(?m)^title\s*=.*$", f'title = "{title}, as changed in {name}"', text, count=1)
     return renamed if count else text

@@ -89,12 +89,14 @@ def saved_settings(folder: RunFolder, changes: Mapping[str, Any] | None = None) 
 
     Raises:
         RunFolderError: the file does not hold settings.
+        SettingsError: a change cannot be used.
     """
     saved = {key: value for key, value in folder.settings().items() if key != "problem"}
     try:
-        return resolve_settings(saved, changes or {})
+        settings = resolve_settings(saved)
     except SettingsError as error:
         raise RunFolderError(f"{folder.path}: settings.toml cannot be used: {error}") from None
+    return resolve_settings(saved, changes) if changes else settings
 
 
 def load_session(folder: RunFolder, changes: Mapping[str, Any] | None = None) -> Session:
