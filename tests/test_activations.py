@@ -104,7 +104,7 @@ def test_selu_keeps_mean_zero_and_variance_one():
 def test_unknown_names_and_values_are_refused():
     with pytest.raises(SettingsError, match="did you mean 'tanh'"):
         activation("tahn")
-    with pytest.raises(SettingsError, match="alpha must be positive, .* got 0"):
+    with pytest.raises(SettingsError, match=r"alpha must be positive, .* got 0"):
         activation("elu", 0.0)
 
 
