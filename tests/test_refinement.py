@@ -42,6 +42,19 @@ def test_the_error_of_a_reference_is_its_difference_from_the_one_before(problem_
     assert drawn == [2.0, 2.2, 2.25]
 
 
+def test_the_error_of_a_geometric_row_is_what_its_later_differences_add_up_to(problem_from):
+    problem = problem_from(DECAY)
+
+    def stated(*values, best_ratio=1 / 8):
+        return refined(problem, "t", attempts(*values), 0.0, math.inf, best_ratio=best_ratio).errors["u"]
+
+    row = [1e3 + 0.3**k for k in range(4)]  # 1e3: the size that differences are relative to is the same to 1e-3
+    assert stated(*row) == pytest.approx((row[-1] - 1e3) / 1e3, rel=2e-3)
+    assert stated(*row[:2]) == pytest.approx((row[0] - row[1]) / 1e3, rel=2e-3)  # two levels do not tell a ratio
+    assert stated(1e3, 1001.0, 1001.01) == pytest.approx(0.01 / 7 / 1e3, rel=2e-3)  # 1/100, of which 1/8 is believed
+    assert stated(1e3, 1e3, 1e3) == 0.0
+
+
 def test_a_reference_is_not_refined_beyond_the_tolerance(problem_from):
     value, error, drawn = settled(problem_from(DECAY), 2.0, 2.2, 2.25, 3.0, tolerance=0.05 / 2.24)
     assert (value, drawn) == (2.25, [2.0, 2.2, 2.25])

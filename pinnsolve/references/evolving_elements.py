@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_matrix, diags
 
 from pinnsolve.problems import Problem
-from pinnsolve.references.finite_elements import TOLERANCE, systems
+from pinnsolve.references.finite_elements import BEST_RATIO, TOLERANCE, systems
 from pinnsolve.references.galerkin import DEGREE, GalerkinSystem, monomials
 from pinnsolve.references.radau import expected_sizes, radau, radau_step, stage_nodes, stage_tail
 from pinnsolve.references.reference import ReferenceSolution
@@ -37,9 +37,9 @@ def applies(problem: Problem) -> bool:
 
 
 def solve(problem: Problem, budget: float = 60.0) -> ReferenceSolution:
-    """Return the solution on the finest mesh, with its difference from the one before as its error."""
+    """Return the solution on the finest mesh, with an error by the differences of the last three."""
     attempts = resolutions(problem, time.process_time() + 2 * budget)
-    return refined(problem, "evolving elements", attempts, TOLERANCE, budget)
+    return refined(problem, "evolving elements", attempts, TOLERANCE, budget, best_ratio=BEST_RATIO)
 
 
 def resolutions(problem: Problem, deadline: float) -> Iterator[Attempt]:
