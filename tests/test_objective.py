@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pinnsolve.networks import points_at_once
-from pinnsolve.training.batch import PATIENCE, BatchSize
+from pinnsolve.training.batch import BatchSize
 from pinnsolve.training.jacobian import jacobian
 from pinnsolve.training.levenberg_marquardt import LevenbergMarquardt
 from pinnsolve.training.objective import residual_scale
@@ -98,24 +98,37 @@ def test_where_the_residual_is_no_number_or_zero_points_are_spread_evenly(proble
 
 def test_a_batch_waits_for_ten_ratios_before_it_doubles():
     batch = BatchSize(100, 150)
-    for _ in range(PATIENCE):  # the first loss has none before it to be compared with
+    for _ in range(10):  # the first loss has none before it to be compared with
         batch.observe(fresh=1.0, fitted=1 / 3)
         assert batch.count == 100
     assert batch.noise == pytest.approx(3, rel=1e-12)
     batch.observe(fresh=1.0, fitted=1 / 3)
     assert batch.count == 150  # at most
     assert batch.noise == 1.0
+    batch.observe(fresh=1.0, fitted=None)
+    assert batch.noise == pytest.approx(3, rel=1e-12)  # what was seen before is forgotten
+    large = BatchSize(100, 1000)
+    for _ in range(11):
+        large.observe(fresh=1.0, fitted=1 / 3)
+    assert large.count == 200
     quiet = BatchSize(100, 200)
-    for _ in range(5 * PATIENCE):
+    for _ in range(50):
         quiet.observe(fresh=1.0, fitted=1 / 1.9)
     assert quiet.count == 100
     assert BatchSize(1, 2).noise == 1.0
 
 
+def test_the_noise_of_a_batch_is_remembered_for_about_ten_steps():
+    batch = BatchSize(100, 200)
+    for fresh in [1.0] * 21 + [math.e]:  # twenty ratios of one, then one of e, which counts for a tenth
+        batch.observe(fresh, fitted=1.0)
+    assert batch.noise == pytest.approx(math.exp(0.1 / (1 - 0.9**21)), rel=1e-12)
+
+
 def test_losses_that_are_not_known_are_no_noise():
     for fresh, fitted in ((1.0, None), (0.0, 0.1)):
         batch = BatchSize(100, 200)
-        for _ in range(3 * PATIENCE):
+        for _ in range(30):
             batch.observe(fresh, fitted)
         assert (batch.count, batch.noise) == (100, 1.0)
 

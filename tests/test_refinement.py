@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from pinnsolve.references import search
+from pinnsolve.references import refinement, search
 from pinnsolve.references.gauss_newton import IllPosedError, gauss_newton
 from pinnsolve.references.reference import ReferenceSolution, check_points, relative_differences
 from pinnsolve.references.refinement import Attempt, refined
@@ -96,6 +97,27 @@ def test_attempts_that_broke_down_are_passed_over(problem_from):
 
 def test_no_attempt_is_begun_once_the_budget_is_used(problem_from):
     assert settled(problem_from(DECAY), 2.0, 2.1, 2.11, budget=-1.0)[2] == [2.0]
+
+
+def test_the_budget_is_of_processor_time_and_seconds_are_those_of_the_clock(problem_from, monkeypatch):
+    processor, clock = itertools.count(100.0, 0.4), itertools.count(500.0, 7.0)
+    fake = SimpleNamespace(process_time=lambda: next(processor), perf_counter=lambda: next(clock))
+    monkeypatch.setattr(refinement, "time", fake)
+    found = refined(problem_from(DECAY), "made up", attempts(2.0, 2.1, 2.11, 2.111), 1e-9, budget=1.0)
+    assert found(np.zeros((1, 1)))["u"][0] == 2.11  # looked at after 0.4, 0.8 and 1.2 seconds
+    assert found.seconds == 7.0
+
+
+def test_all_fields_have_to_agree(problem_from):
+    problem = problem_from(
+        'title = "t"\nfields = ["u", "v"]\n[coordinates]\nt = [0, 1]\n[equations]\na = "u_t = v"\nb = "v_t = u"\n'
+    )
+    pairs = [
+        Attempt(lambda points, v=value: {"u": np.ones(len(points)), "v": np.full(len(points), v)}, 0.0)
+        for value in (2.0, 2.1, 2.11)
+    ]
+    found = refined(problem, "made up", pairs, 1e-3, math.inf)
+    assert found.errors == {"u": 0.0, "v": pytest.approx(0.01 / 2.11, rel=1e-9)}
 
 
 def test_differences_are_relative_to_the_finer_solution_and_absolute_where_it_is_zero():
@@ -186,6 +208,19 @@ def test_blocks_in_other_units_count_alike():
         assert found.residual == pytest.approx(0.5, rel=1e-12)
 
 
+def test_every_row_counts_alike_however_many_its_block_has():
+    twice = rows(lambda c: [c[0] - 1, c[0] - 1], lambda c: [[1.0], [1.0]])
+    once = rows(lambda c: c - 4, lambda c: [[1.0]])
+    assert gauss_newton([twice, once], np.zeros(1), True, math.inf).coefficients == pytest.approx([2.0], rel=1e-12)
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1.0, 1e8])
+def test_convergence_does_not_depend_on_the_unit(unit):
+    block = rows(lambda c: (c / unit) ** 2 - 2, lambda c: [2 * c / unit**2])
+    found = gauss_newton([block], np.array([unit]), False, math.inf)
+    assert found.coefficients == pytest.approx([math.sqrt(2) * unit], rel=1e-14, abs=0)
+
+
 def test_a_step_that_overshoots_is_shortened():
     """Newton's method on atan(c) = 0 runs away from starts beyond 1.39."""
     block = rows(np.arctan, lambda c: [1 / (1 + c**2)])
@@ -216,6 +251,7 @@ def test_coefficients_that_are_not_determined_are_refused():
 def test_residuals_without_a_number_and_a_deadline_end_the_iteration():
     linear = rows(lambda c: c - 1, lambda c: [[1.0]])
     assert gauss_newton([linear], np.zeros(1), True, 0.0) is None
-    assert gauss_newton([rows(lambda c: c * np.nan, lambda c: [[1.0]])], np.zeros(1), True, math.inf) is None
+    half = rows(lambda c: [c[0] - 1, np.nan], lambda c: [[1.0], [1.0]])
+    assert gauss_newton([half], np.zeros(1), True, math.inf) is None
     endless = rows(np.exp, lambda c: [np.exp(c)])  # every step is -1, however short the one before
     assert gauss_newton([endless], np.zeros(1), False, math.inf) is None

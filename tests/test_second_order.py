@@ -167,6 +167,22 @@ def test_importance_weights_do_not_depend_on_the_unit_of_the_residual(generator)
     assert torch.isfinite(importance_weights(torch.zeros(8, dtype=torch.float64), 0.5)).all()
 
 
+def test_points_are_weighed_by_their_time_and_by_how_they_were_drawn(generator):
+    points, r = (torch.rand(40, 1, generator=generator, dtype=torch.float64) for _ in range(2))
+    r = r[:, 0]
+    weighting = Weighting([1.0], CausalWeights(0, 0.0, 1.0, 2.0, LIKE), 0.5, LIKE)
+    weighting.causal.observe(points, points[:, 0])
+    by_time = weighting.causal(points)
+    assert by_time.min() < 0.5
+    both = by_time * importance_weights(r, 0.5)
+    assert torch.allclose(weighting.point_factors(points, r) ** 2, both, rtol=1e-14, atol=0)  # √ and its square
+    assert torch.allclose(weighting.point_factors(points) ** 2, by_time, rtol=1e-14, atol=0)
+    assert Weighting([1.0], None, 0.0, LIKE).point_factors(points, r) == 1.0
+    other = Weighting([1.0], CausalWeights(0, 0.0, 1.0, 2.0, LIKE), 0.5, LIKE)
+    other.restore(weighting.state())
+    assert torch.equal(other.point_factors(points, r), weighting.point_factors(points, r))
+
+
 def test_balanced_weights_make_all_pulls_equal(problem_from):
     for measure in ("ntk", "gradient-norm"):
         ansatz, objective = _objective(problem_from(BURGERS), mode="soft")

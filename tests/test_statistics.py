@@ -18,11 +18,11 @@ def history(**columns):
     return {name: np.array(values, dtype=float) for name, values in columns.items()}
 
 
-def outcome(method="elu", seed=0, status="finished", error=1e-3, reached=1.0, fd_error=None, **changes):
+def outcome(method="elu", seed=0, status="finished", error=1e-3, reached=1.0, fd_error=None, problem="heat", **changes):
     """Return the outcome of a run that had its error from a moment on."""
     settings = SimpleNamespace(seed=seed, network=SimpleNamespace(trained_activation=method))
     run = SimpleNamespace(
-        problem=SimpleNamespace(name="heat"), method=method, settings=settings, chosen={}, name="r", command="c"
+        problem=SimpleNamespace(name=problem), method=method, settings=settings, chosen={}, name="r", command="c"
     )
     metrics = {"status": status, "seconds": 2.0, "fields": {"u": {"relative_l2": error, "reference_error": 1e-9}}}
     if fd_error is not None:
@@ -120,6 +120,12 @@ def test_times_to_an_error_are_medians_of_the_first_moments():
     (group,) = summarize("test", members, 1e-2)["groups"]
     assert group["seconds_to_target"] == 7.0  # 5, 7 and never
     assert (group["seconds_to"]["1e-02"], group["seconds_to"]["1e-03"]) == (7.0, None)
+    assert list(group["seconds_to"]) == [f"1e-{digits:02d}" for digits in range(1, 13)]
+
+
+def test_a_curve_has_an_error_for_each_moment():
+    with pytest.raises(ValueError, match="as many as errors; got 2"):
+        ErrorCurve(np.array([1.0, 2.0]), np.array([1.0]))
 
 
 def test_moments_below_a_millisecond_count_as_one_in_profiles():
@@ -136,3 +142,19 @@ def test_seeds_that_one_method_lacks_are_not_ranked():
     assert (ranks["over"], ranks["blocks"], ranks["mean_ranks"]) == ("seeds", 1, [2.0, 1.0])
     # q = 1.960 for two methods in one block
     assert ranks["critical_distance"] == pytest.approx(1.960, rel=5e-4)
+
+
+def test_a_method_without_an_error_is_ranked_last_where_another_has_one():
+    unknown = {"u": {"relative_l2": None}}
+    ranks = summarize("test", [outcome("elu", fields=unknown), outcome("tanh")], 1e-2)["ranks"]
+    assert (ranks["blocks"], ranks["mean_ranks"]) == (1, [2.0, 1.0])
+
+
+def test_over_several_problems_medians_are_ranked_and_unknown_errors_are_infinite():
+    """Of the first problem elu has 1e-3, unknown and 3e-3, tanh 2e-3: the median 3e-3 is the worse one."""
+    unknown = {"u": {"relative_l2": None}}
+    members = [outcome("elu", seed=0, error=1e-3), outcome("elu", seed=1, fields=unknown)]
+    members += [outcome("elu", seed=2, error=3e-3), outcome("tanh", error=2e-3)]
+    members += [outcome("elu", problem="wave", error=1e-5), outcome("tanh", problem="wave", error=1e-4)]
+    ranks = summarize("test", members, 1e-2)["ranks"]
+    assert (ranks["over"], ranks["blocks"], ranks["mean_ranks"]) == ("problems", 2, [1.5, 1.5])
