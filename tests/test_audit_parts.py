@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from pinnsolve.audit import audit, cost, extrapolation
-from pinnsolve.audit.baseline import Model, _floor
+from pinnsolve.audit.baseline import Model, _floor, baselines, higher_derivatives, leading_partials
 from pinnsolve.audit.cost import costs
 from pinnsolve.audit.extrapolation import _change
 from pinnsolve.audit.kinks import kinked, smoothness
@@ -118,6 +118,61 @@ def test_noise_of_a_derivative_is_the_largest_along_its_coordinates():
     assert found == [1.0, 2.0, 2.0]
     # σ / Π L^order
     assert _floor(Partial("u", (1, 2)), noise, box((0.0, 2.0), (1.0, 4.0))) == 2.0 / (2 * 3**2)
+
+
+# --- baselines ------------------------------------------------------------------------------------------------------
+
+
+class Pair(nn.Module):
+    """Two fields, the second of which is computed in double precision whatever the points are in."""
+
+    def forward(self, points):
+        return {"u": torch.sin(points[..., 0]), "v": torch.sin(points[..., 0].double())}
+
+
+def test_a_field_that_is_computed_in_another_precision_betrays_all():
+    sample = audit_sample(LINE, 8, 0, CPU)
+    assert Model.rounded(Pair(), sample, "float64").computes_in_its_dtype()
+    assert not Model.rounded(Pair(), sample, "float32").computes_in_its_dtype()
+    assert Model.rounded(Field(torch.sin), sample, "float32").computes_in_its_dtype()
+
+
+@pytest.mark.parametrize(("dtype", "roundoff"), [("float64", 2.0**-53), ("float32", 2.0**-24)])
+def test_a_baseline_has_the_size_of_the_field_and_the_roundoff_of_its_dtype(dtype, roundoff):
+    sample, slope = audit_sample(LINE, 64, 0, CPU), Partial("u", (1,))
+    found = baselines([Model.rounded(Field(torch.sin), sample, dtype)], [slope], None)[slope]
+    x = sample.points[:, 0].numpy()
+    assert found.roundoff == roundoff
+    assert found.magnitude == pytest.approx(np.sqrt(np.mean(np.sin(x) ** 2)), rel=1e-14)
+    assert found.scale == pytest.approx(np.sqrt(np.mean(np.cos(x) ** 2)), rel=1e-14)
+    assert found.floor < 1e-15  # of double precision, whatever is audited
+    # the cosine in float32 errs by half of its roundoff at most, relative to numbers up to one
+    assert found.automatic_error <= roundoff
+    assert (found.automatic_error == 0) == (dtype == "float64")
+
+
+def test_leading_terms_are_the_next_derivatives_along_each_coordinate():
+    assert leading_partials(Partial("u", (1, 0, 2)), "central2") == {
+        0: Partial("u", (3, 0, 2)),
+        2: Partial("u", (1, 0, 4)),
+    }
+    assert leading_partials(Partial("u", (2,)), "forward") == {0: Partial("u", (3,))}
+
+
+def test_leading_terms_beyond_what_is_cheap_are_left_out():
+    """Orders up to 8 in Taylor mode, and up to 4 by nested reverse mode where it lacks a rule (of expm1)."""
+    sample = audit_sample(LINE, 16, 0, CPU)
+    x, third = sample.points[:, 0].numpy(), Partial("u", (3,))
+    smooth = Model.rounded(Field(torch.sin), sample, "float64")
+    found = higher_derivatives([smooth], [third], ["central2", "central4", "central6"])
+    assert {partial.order for partial in found} == {5, 7}
+    # Taylor coefficients of sin: sums of a few numbers below one
+    np.testing.assert_allclose(found[Partial("u", (5,))], np.cos(x), rtol=1e-14)
+    np.testing.assert_allclose(found[Partial("u", (7,))], -np.cos(x), rtol=1e-14)
+    nested = Model.rounded(Field(torch.expm1), sample, "float64")
+    found = higher_derivatives([nested], [Partial("u", (1,)), Partial("u", (2,))], ["central2", "central4"])
+    assert {partial.order for partial in found} == {3, 4}
+    np.testing.assert_allclose(found[third], np.exp(x), rtol=1e-14)
 
 
 # --- kinks ----------------------------------------------------------------------------------------------------------

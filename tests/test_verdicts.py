@@ -332,5 +332,6 @@ def test_two_ways_agree_up_to_rounding_at_the_median_point():
     for difference, same in ((0.9e-9, True), (1.1e-9, False)):
         assert agree(one, one + difference * np.array([1e6, 0.0, 0.0]), 0.0)
         assert agree(one, one - difference * np.array([1.0, 2.0, 0.0]), 0.0) == same
+        assert agree(2 * one, 2 * one - 2 * difference, 0.0) == same  # relative to the derivative
     assert agree(one, one + 1e-3, 1.1e-5)
     assert not agree(one, one + 1e-3, 0.9e-5)
