@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -16,6 +17,7 @@ from pinnsolve.cli import run
 from pinnsolve.cli.points import file_points, grid_points, outside
 from pinnsolve.errors import InputError, ProblemError, ResourceError, RunFolderError, SettingsError
 from pinnsolve.problems.lint import lint
+from pinnsolve.problems.lint_conditions import _Datum
 from pinnsolve.problems.loading import MOST_CONDITIONS
 from pinnsolve.problems.schema import MAX_DEPTH, toml_table
 from pinnsolve.problems.starting import copied_text
@@ -75,6 +77,28 @@ def test_of_many_conflicts_some_are_told(problem_from):
     more = "".join(f'[[conditions]]\nwhere = "x = 1"\nequation = "u = {i}"\n' for i in range(1, 100))
     found = [finding for finding in lint(problem_from(BURGERS + more)) if "two values" in finding.message]
     assert len(found) == 20
+
+
+def test_each_condition_is_evaluated_once_per_face_that_it_meets_however_many_there_are(problem_from, monkeypatch):
+    calls, at = [], _Datum.at
+    monkeypatch.setattr(_Datum, "at", lambda datum, points: calls.append(datum) or at(datum, points))
+    strip = '[[conditions]]\nwhere = "x = 1 and {0} < t < {1}"\nequation = "u = 0"\nname = "strip {0}"\n'
+    text = BURGERS.replace('["x = -1", "x = 1"]', '"x = -1"') + "".join(
+        strip.format(i / 40, i / 40 + 0.025) for i in range(40)
+    )
+    assert not [finding for finding in lint(problem_from(text)) if "two values" in finding.message]
+    assert len(calls) <= 42 * 3  # 42 conditions, three faces; 41 * 42 / 2 pairs
+
+
+def test_constants_that_grow_with_one_another_become_numbers(problem_from):
+    chain = "".join(f'c{i} = "sin(c{i - 1}) + c{i - 1}"\n' for i in range(1, 60))
+    constants = problem_from(BURGERS.replace("[constants]", f"[constants]\nc0 = 2\n{chain}")).constants
+    value = 2.0
+    for _ in range(59):
+        value += math.sin(value)
+    assert float(constants["c59"]) == pytest.approx(value, rel=1e-13)
+    assert constants["c2"] == sympy.sin(sympy.sin(2) + 2) + sympy.sin(2) + 2
+    assert all(len(list(sympy.preorder_traversal(constant))) <= 100 for constant in constants.values())
 
 
 @pytest.mark.parametrize(

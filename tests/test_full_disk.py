@@ -40,6 +40,28 @@ def test_a_history_that_does_not_fit_is_told_once_and_costs_no_result(command, t
     assert (tmp_path / "p/r/metrics.json").exists()
 
 
+def test_a_result_without_a_checkpoint_is_not_said_to_be_resumable(command, monkeypatch, capsys):
+    monkeypatch.setattr(RunFolder, "write_solution", _full)
+    monkeypatch.setattr("pinnsolve.runs.save_checkpoint", _full)
+    assert run(command) == 4
+    error = capsys.readouterr().err
+    assert "warning: the checkpoint is not saved: no space left" in error
+    assert error.endswith("error: no space left\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.EMFILE, "too many open files"), (errno.ENOMEM, "not enough memory"), (errno.EACCES, "")],
+)
+def test_what_the_system_has_no_more_of_is_a_missing_resource(monkeypatch, capsys, number, words):
+    def lacking(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "x.toml")
+
+    monkeypatch.setattr("pinnsolve.cli.browsing.list_command", lacking)
+    assert run(["list"]) == (4 if words else 1)
+    assert capsys.readouterr().err.startswith(f"error: {words or 'a fault of the program: PermissionError'}")
+
+
 def test_a_history_whose_first_row_does_not_fit_begins_with_the_next(tmp_path, monkeypatch):
     folder, write = RunFolder(tmp_path), os.write
     monkeypatch.setattr(os, "write", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))

@@ -10,6 +10,14 @@ from collections.abc import Sequence
 from pinnsolve.cli.streams import make_streams_last
 from pinnsolve.memory import keep_freed_memory
 
+_MISSING = {
+    errno.ENOSPC: "no space left on a disk",
+    errno.EDQUOT: "no space left on a disk",
+    errno.EMFILE: "too many open files (ulimit -n)",
+    errno.ENFILE: "too many open files on this machine",
+    errno.ENOMEM: "not enough memory",
+    errno.EAGAIN: "too many processes (ulimit -u)",
+}
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # as CUDA, and torch on CPUs, put it
 
 
@@ -68,8 +76,8 @@ def _explained(error: BaseException) -> int:
         detail = f" ({str(error)[:200]})" if str(error) else ""
         complain(f"not enough memory{detail}; try fewer --points or a smaller --width")
         return 4
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        complain(f"no space left on a disk{f' for {error.filename}' if error.filename else ''}; free some")
+    if isinstance(error, OSError) and error.errno in _MISSING:
+        complain(f"{_MISSING[error.errno]}{f' for {error.filename}' if error.filename else ''}; free some")
         return 4
     complain(f"a fault of the program: {type(error).__name__}: {str(error)[:300]}; --debug shows where")
     return 1

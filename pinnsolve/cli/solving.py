@@ -196,13 +196,15 @@ def _driven(session: Session, folder: RunFolder, command: str, *, quiet: bool) -
 def _recorded(solution: Solution, folder: RunFolder, command: str, quiet: bool) -> dict[str, Any]:
     """Write what was measured and return it; where it cannot be written, print it at least."""
     from pinnsolve.runs import recording
+    from pinnsolve.runs.checkpoints import has_checkpoint
 
     try:
         return recording.record(folder, solution, command)
     except ResourceError as error:
         if not quiet:
             _print_summary(solution.metrics())
-        raise ResourceError(f"{error}; then: pinnsolve resume {shlex.quote(str(folder.path))}") from None
+        again = f"; then: pinnsolve resume {shlex.quote(str(folder.path))}" if has_checkpoint(folder) else ""
+        raise ResourceError(f"{error}{again}") from None
 
 
 def _interrupted(session: Session, step: int, folder: RunFolder, command: str, signal_number: int) -> Stopped:

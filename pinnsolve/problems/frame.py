@@ -6,11 +6,13 @@ import keyword
 import math
 import re
 from collections.abc import Mapping
+from itertools import islice
 
 import sympy
 
 from pinnsolve.errors import ProblemError, unknown_name
 from pinnsolve.problems.expressions import FUNCTIONS, NUMBERS, OPERATORS, Scope
+from pinnsolve.problems.formulas import constant_value
 from pinnsolve.problems.geometry.domain import Domain
 from pinnsolve.problems.geometry.reading import located, read_domain, refuse_small_box
 from pinnsolve.problems.geometry.shapes import SHAPES
@@ -19,6 +21,7 @@ from pinnsolve.problems.schema import Number, ProblemTable
 from pinnsolve.problems.space import coordinate_names
 
 SHORTEST, LONGEST, SHARPEST = 1e-60, 1e60, 1e-10  # lengths to the power of four, the usual order, stay numbers
+_MOST_PARTS = 100  # of a constant that is kept as an expression
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 _RESERVED = {*FUNCTIONS, *NUMBERS, *OPERATORS}
 
@@ -39,7 +42,7 @@ class Frame:
         known: dict[str, sympy.Expr] = {}
         for name, value in self.table.constants.items():
             key = f"constants.{name}"
-            known[read_name(name, key, known)] = read_number(Scope(constants=known), value, key)
+            known[read_name(name, key, known)] = _short(read_number(Scope(constants=known), value, key))
         return known
 
     def _intervals(self) -> dict[str, list[Number]]:
@@ -111,6 +114,12 @@ def resolved(coordinate: Coordinate) -> Coordinate:
             remedy="choose another unit, or count from its lower end",
         )
     return coordinate
+
+
+def _short(constant: sympy.Expr) -> sympy.Expr:
+    """Return the constant, as a floating-point number if it is a long expression: those made of it grow with it."""
+    parts = sum(1 for _ in islice(sympy.preorder_traversal(constant), _MOST_PARTS + 1))
+    return constant if parts <= _MOST_PARTS else sympy.Float(constant_value(constant))
 
 
 def read_name(name: str, key: str, taken: Mapping[str, object]) -> str:

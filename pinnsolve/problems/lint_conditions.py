@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -161,37 +162,59 @@ class _Datum:
 def _conflicts(problem: Problem) -> list[Finding]:
     """Return the pairs of conditions that give one field two values where they meet."""
     data = [datum for condition in problem.conditions if (datum := _datum(problem, condition)) is not None]
+
+    @cache
+    def values(index: int, other: Face) -> NDArray[np.float64]:  # of one datum where its face meets another
+        return data[index].at(_meeting(problem, data[index].face, other))
+
+    @cache
+    def scale(index: int) -> float:
+        return float(np.nanmax(np.abs(values(index, data[index].face)), initial=0.0))
+
     findings: list[Finding] = []
-    for one, other in combinations(data, 2):
+    for i, j in combinations(range(len(data)), 2):
         if len(findings) == _MOST_CONFLICTS:
             break
-        if one.field != other.field or (one.face.axis == other.face.axis and one.face != other.face):
+        if data[i].field != data[j].field or _never_meet(data[i].face, data[j].face):
             continue
-        share, sentence = _conflict(problem, one, other)
-        if share > _CUT_OFF:
-            level: Level = "warning" if DISCONTINUOUS in problem.tags else "error"
-            remedy = f'make them agree; or, if the jump is meant, add "{DISCONTINUOUS}" to tags'
-            findings.append(Finding(level, "conditions", sentence, remedy))
-        elif share > _AGREEMENT:
-            remedy = "nothing, if the domain was cut off where the data are small enough; otherwise make them agree"
-            findings.append(Finding("warning", "conditions", f"{sentence} ({share:.0e} of their size)", remedy))
+        pair = np.stack([values(i, data[j].face), values(j, data[i].face)])
+        gap = np.abs(pair[0] - pair[1])
+        if np.nanmax(gap, initial=0.0) > 0:
+            share = float(np.nanmax(gap)) / max(scale(i), scale(j), float(np.nanmax(np.abs(pair))))
+            findings += _conflict(problem, share, _two_values(problem, data[i], data[j], pair))
     return findings
 
 
-def _conflict(problem: Problem, one: _Datum, other: _Datum) -> tuple[float, str]:
-    """Return by how much two data differ where they meet, relative to their size, and where and how in words."""
-    points = points_on(problem, one.face)
-    points[:, other.face.axis] = problem.box[0 if other.face.side == "lower" else 1][other.face.axis]
-    pair = np.stack([one.at(points), other.at(points)])
-    scales = [np.nanmax(np.abs(datum.at(points_on(problem, datum.face))), initial=0.0) for datum in (one, other)]
-    gap = np.abs(pair[0] - pair[1])
-    largest, scale = float(np.nanmax(gap, initial=0.0)), max(scales)
-    if not largest > 0:
-        return 0.0, ""
-    worst = int(np.nanargmax(gap))
-    place = ", ".join(f"{name} = {x:.3g}" for name, x in zip(problem.coordinate_names, points[worst], strict=True))
+def _never_meet(one: Face, other: Face) -> bool:
+    return one.axis == other.axis and one != other
+
+
+def _meeting(problem: Problem, one: Face, other: Face) -> NDArray[np.float64]:
+    """Return points (1024, d) where two faces meet, or of the face if they are one; the same in either order."""
+    points = points_on(problem, one)
+    points[:, other.axis] = problem.box[0 if other.side == "lower" else 1][other.axis]
+    return points
+
+
+def _conflict(problem: Problem, share: float, sentence: str) -> list[Finding]:
+    """Return what is found where two data differ by a share of their size; nothing if that is rounding."""
+    if share > _CUT_OFF:
+        level: Level = "warning" if DISCONTINUOUS in problem.tags else "error"
+        remedy = f'make them agree; or, if the jump is meant, add "{DISCONTINUOUS}" to tags'
+        return [Finding(level, "conditions", sentence, remedy)]
+    if share > _AGREEMENT:
+        remedy = "nothing, if the domain was cut off where the data are small enough; otherwise make them agree"
+        return [Finding("warning", "conditions", f"{sentence} ({share:.0e} of their size)", remedy)]
+    return []
+
+
+def _two_values(problem: Problem, one: _Datum, other: _Datum, pair: NDArray[np.float64]) -> str:
+    """Return in words where two data, of values (2, N), differ most, and how."""
+    worst = int(np.nanargmax(np.abs(pair[0] - pair[1])))
+    point = _meeting(problem, one.face, other.face)[worst]
+    place = ", ".join(f"{name} = {x:.3g}" for name, x in zip(problem.coordinate_names, point, strict=True))
     values = [f"{value:.4g} by {d.condition.name!r}" for value, d in zip(pair[:, worst], (one, other), strict=True)]
-    return largest / scale, f"{one.field} has two values at {place}: {values[0]}, {values[1]}"
+    return f"{one.field} has two values at {place}: {values[0]}, {values[1]}"
 
 
 def _datum(problem: Problem, condition: Condition) -> _Datum | None:

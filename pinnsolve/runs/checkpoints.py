@@ -78,6 +78,11 @@ def save_checkpoint(folder: RunFolder, step: int, tensors: Mapping[str, Tensor],
     _prune(place, step, digest)
 
 
+def has_checkpoint(folder: RunFolder) -> bool:
+    """Return whether a checkpoint has been saved, whole or not."""
+    return bool(_manifests(folder.path / CHECKPOINTS))
+
+
 def load_newest(folder: RunFolder) -> Checkpoint:
     """Return the newest checkpoint that is whole.
 
