@@ -70,7 +70,7 @@ def test_a_start_that_cannot_be_finite_stays_as_it_is(problem_from):
 
 
 def test_a_problem_whose_random_start_is_no_number_is_solved(problem_from):
-    solution = solve(problem_from(REACTOR), steps=60)
+    solution = solve(problem_from(REACTOR), optimizer="lm", width=10, steps=100, seed=1)
     # heat and mass add up to a linear problem whose solution is constant: T + 0.3 c = 1.3
     z = np.linspace(0, 1, 101)[:, None]
     fields = solution(z)
