@@ -40,16 +40,47 @@ def test_the_python_in_the_readme_runs(capsys, monkeypatch):
     assert names["curvature"].shape == (1,)
 
 
-def test_the_setting_of_dask_in_the_readme_is_one_that_dask_has():
-    (name, value) = re.search(r'export (DASK_\w+)="(.*?)"', README.read_text()).groups()
-    import dask
-    import distributed  # noqa: F401, its settings
+def _exported():
+    """Return the environment that the README has workers started in."""
+    (line,) = re.findall(r"^export (.*)$", README.read_text(), re.MULTILINE)
+    return dict(setting.split("=") for setting in line.split())
 
-    given = dask.config.collect_env({name: value})
-    assert given == {"distributed": {"nanny": {"environ": {"OMP_NUM_THREADS": 4}}}}
-    assert dask.config.get("distributed.nanny.environ") == {}
-    # what it is there to overrule
-    assert dask.config.get("distributed.nanny.pre-spawn-environ")["OMP_NUM_THREADS"] == 1
+
+def test_workers_of_a_cluster_get_the_threads_that_the_readme_gives_them(monkeypatch):
+    from distributed.nanny import _get_env_variables  # what a nanny starts its worker with
+
+    def started_with():
+        variables = _get_env_variables("distributed.nanny.pre-spawn-environ")
+        return {name: value for name, value in variables.items() if name.endswith("_NUM_THREADS")}
+
+    for name in started_with():
+        monkeypatch.delenv(name, raising=False)
+    assert set(started_with().values()) == {"1"}
+    for name, value in _exported().items():
+        monkeypatch.setenv(name, value)
+    # every one of them: torch takes the least that MKL and OpenMP are given
+    assert started_with() == _exported() == dict.fromkeys(_exported(), "4")
+
+
+def test_the_workers_of_the_cluster_in_the_readme_take_one_run_at_a_time_on_all_their_cores():
+    yaml = pytest.importorskip("yaml")  # comes with Dask
+    from distributed.cli.dask_worker import main as dask_worker
+
+    (text,) = _blocks("yaml")
+    cluster = yaml.safe_load(text)
+    assert (cluster["apiVersion"], cluster["kind"]) == ("kubernetes.dask.org/v1", "DaskCluster")
+    (worker,) = cluster["spec"]["worker"]["spec"]["containers"]
+    assert worker["args"][:2] == ["dask", "worker"]
+    assert all(isinstance(argument, str) for argument in worker["args"])
+    options = dask_worker.make_context("worker", [*worker["args"][2:], "tcp://127.0.0.1:8786"]).params
+    assert (options["nthreads"], options["memory_limit"]) == (1, "0")
+    assert {setting["name"]: setting["value"] for setting in worker["env"]} == _exported()
+    assert set(_exported().values()) == {str(worker["resources"]["requests"]["cpu"])}
+    service = cluster["spec"]["scheduler"]["service"]
+    assert service["selector"]["dask.org/cluster-name"] == cluster["metadata"]["name"]
+    assert f"tcp://{cluster['metadata']['name']}-scheduler:{service['ports'][0]['port']} " in README.read_text()
+    (mount,) = worker["volumeMounts"]
+    assert f"--output {mount['mountPath']}\n" in README.read_text()
 
 
 def test_every_command_stands_in_the_readme_and_has_help():

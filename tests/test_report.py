@@ -29,10 +29,11 @@ from pinnsolve.report import (
     settings_table,
 )
 from pinnsolve.report.derivative_figure import v_curves_figure
+from pinnsolve.report.grid_maps import Grid
 from pinnsolve.report.history_figure import history_figure
 from pinnsolve.report.mathml import equation_mathml
 from pinnsolve.report.residual_figure import residual_figure
-from pinnsolve.report.solution_figure import Grid, solution_figure
+from pinnsolve.report.solution_figure import solution_figure
 from pinnsolve.report.style import (
     RESOLUTION,
     SCHEMES,

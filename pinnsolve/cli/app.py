@@ -7,11 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from pinnsolve.cli.examples import FIRST_STEPS, examples
 from pinnsolve.cli.options import folder_name, with_settings
 
 app = typer.Typer(
     name="pinnsolve",
     help="Solve differential equations with physics-informed neural networks, and audit the derivatives.",
+    epilog=FIRST_STEPS,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -42,7 +44,7 @@ def top(
         raise typer.Exit
 
 
-@app.command("list")
+@app.command("list", epilog=examples("list"))
 def list_problems(problems: Folder = None, json: Json = False) -> None:
     """List the problems, one line each."""
     from pinnsolve.cli.browsing import list_command
@@ -50,7 +52,7 @@ def list_problems(problems: Folder = None, json: Json = False) -> None:
     list_command(problems, json)
 
 
-@app.command()
+@app.command(epilog=examples("show"))
 def show(
     problem: Annotated[str, typer.Argument(help="Name or path of a problem.")],
     problems: Folder = None,
@@ -62,11 +64,13 @@ def show(
     show_command(problem, problems, latex)
 
 
-@app.command()
+@app.command(epilog=examples("new"))
 def new(
     name: Annotated[str, typer.Argument(help="Name of the problem; the file is NAME.toml.")],
     source: Annotated[str | None, typer.Option("--from", help="Start from a copy of this problem.")] = None,
-    like: Annotated[str | None, typer.Option(help="ode, 1d-time, 2d-steady; default 1d-time.")] = None,
+    like: Annotated[
+        str | None, typer.Option(help="Kind to start from: ode, 1d-time, 2d-steady; default 1d-time.")
+    ] = None,
     problems: Folder = None,
 ) -> None:
     """Write a commented problem file to start from."""
@@ -75,7 +79,7 @@ def new(
     new_command(name, problems, source, like)
 
 
-@app.command()
+@app.command(epilog=examples("check"))
 def check(
     names: Annotated[
         list[str] | None, typer.Argument(help="Names or paths; all problems if none.", metavar="PROBLEM...")
@@ -98,7 +102,7 @@ def check(
     check_command(names or [], problems, options, json, references=references)
 
 
-@app.command()
+@app.command(epilog=examples("solve"))
 @with_settings()
 def solve(
     problem: Annotated[str, typer.Argument(help="Name or path of a problem.")],
@@ -135,25 +139,25 @@ def solve(
     )
 
 
-@app.command()
+@app.command(epilog=examples("compare"))
 @with_settings(lists=True)
 def compare(
     settings: NamedSettings,
     names: Annotated[
         list[str] | None, typer.Argument(help="Names or paths, separated by spaces or commas.", metavar="PROBLEM...")
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="Number of seeds, from 0.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds: 3 is the seeds 0, 1 and 2.")] = None,
     grid: Annotated[list[str] | None, typer.Option("--grid", help="Any setting, key=a,b,c; repeatable.")] = None,
     assignments: Annotated[list[str] | None, typer.Option("--set", help="A setting of all runs, key=value.")] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file of a grid.")] = None,
-    preset: Annotated[str | None, typer.Option(help="activations, engines, optimizers.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file of a grid, for large ones.")] = None,
+    preset: Annotated[str | None, typer.Option(help="A ready-made batch: activations, engines, optimizers.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Worker processes; one per core or GPU.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, tcp://...")] = None,
-    target: Annotated[float | None, typer.Option(help="Error to which seconds are counted.")] = None,
+    target: Annotated[float | None, typer.Option(help="Count the seconds to this error; default 1e-3.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the grid and how long it takes at most.")] = False,
     problems: Folder = None,
     output: Outputs = Path("outputs"),
-    name: Annotated[str | None, typer.Option(help="Name of the comparison; an existing one is gone on with.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the comparison; one that exists is continued.")] = None,
     mlflow: Mlflow = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -168,7 +172,7 @@ def compare(
     compare_command(request, Place(jobs, scheduler), Output(output, name, target, json, quiet or json, dry_run, mlflow))
 
 
-@app.command()
+@app.command(epilog=examples("resume"))
 def resume(
     run: Run,
     steps: Annotated[int | None, typer.Option(help="Largest number of steps, counted from the start.")] = None,
@@ -183,7 +187,7 @@ def resume(
     resume_command(run, output, steps=steps, time_limit=time_limit, json=json, quiet=quiet or json)
 
 
-@app.command()
+@app.command(epilog=examples("audit"))
 def audit(
     run: Run,
     fail_on: Annotated[
@@ -198,10 +202,12 @@ def audit(
     audit_command(run, output, json, fail_on)
 
 
-@app.command()
+@app.command(epilog=examples("report"))
 def report(
     run: Run,
-    animated: Annotated[bool, typer.Option("--animate", help="Also the solution over time, as GIF and MP4.")] = False,
+    animated: Annotated[
+        bool, typer.Option("--animate", help="Also the solution over time: GIF, and MP4 with ffmpeg.")
+    ] = False,
     output: Outputs = Path("outputs"),
 ) -> None:
     """Draw the figures and the HTML report of a run or a comparison anew, from saved numbers alone."""
@@ -210,10 +216,12 @@ def report(
     report_command(run, output, animated)
 
 
-@app.command()
+@app.command(epilog=examples("export"))
 def export(
     run: Run,
-    to: Annotated[Path | None, typer.Option(help="File, .pt2 or .onnx; solution.pt2 in the run's folder.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="File, .pt2 or .onnx; default solution.pt2 in the run's folder.")
+    ] = None,
     output: Outputs = Path("outputs"),
 ) -> None:
     """Export the solution of a run as a program that needs no pinnsolve: torch.export or ONNX."""
@@ -222,7 +230,7 @@ def export(
     export_command(run, output, to)
 
 
-@app.command()
+@app.command(epilog=examples("predict"))
 def predict(
     run: Run,
     grid: Annotated[str | None, typer.Option(help="Points per coordinate, e.g. 101,51.")] = None,
@@ -238,7 +246,7 @@ def predict(
     predict_command(PredictRequest(run, output, grid, points, derivatives, format, to))
 
 
-@app.command()
+@app.command(epilog=examples("doctor"))
 def doctor(json: Json = False) -> None:
     """Say what this installation can do: versions, device, precision, DeepXDE, self-test."""
     from pinnsolve.cli.diagnosis import doctor_command
@@ -246,7 +254,7 @@ def doctor(json: Json = False) -> None:
     doctor_command(json)
 
 
-@app.command()
+@app.command(epilog=examples("activations"))
 def activations(
     activation: Annotated[str | None, typer.Option(help="Only these, separated by commas.")] = None,
     alpha: Annotated[float, typer.Option(help="Parameter of elu and celu.")] = 1.0,

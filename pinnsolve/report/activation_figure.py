@@ -16,7 +16,8 @@ from pinnsolve.networks import Activation
 from pinnsolve.networks.activation_properties import derivatives, measured_properties
 from pinnsolve.networks.propagation import LayerSignal
 from pinnsolve.report.figure_files import save_figure
-from pinnsolve.report.style import OKABE_ITO, TEXT_WIDTH, label, new_figure
+from pinnsolve.report.legends import legend_below
+from pinnsolve.report.style import OKABE_ITO, WIDTH, label, new_figure
 
 _Dash = Literal["-", "--", "-.", ":"]
 _ORDERS: tuple[tuple[str, str, _Dash], ...] = (
@@ -41,9 +42,9 @@ def save_propagation_figure(signals: Mapping[str, Sequence[LayerSignal]], path: 
 
 def activation_figure(chosen: Sequence[Activation]) -> Figure:
     """Return one panel per activation with φ, φ', φ'', φ'''; arrows are Dirac impulses, where the order below jumps."""
-    across = min(len(chosen), 4 if len(chosen) <= 12 else 5)
+    across = min(len(chosen), 3)
     down = -(-len(chosen) // across)
-    figure = new_figure(TEXT_WIDTH if across > 3 else 2.3 * max(across, 1.5), 1.65 * down + 0.5)
+    figure = new_figure(WIDTH, 1.55 * down + 0.5)
     panels = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()
     for axes, phi in zip(panels, chosen, strict=False):
         _panel(axes, phi)
@@ -54,7 +55,7 @@ def activation_figure(chosen: Sequence[Activation]) -> Figure:
         axes.tick_params(labelbottom=True)
     handles = [Line2D([], [], color=color, linestyle=dash, label=symbol) for symbol, color, dash in _ORDERS]
     handles.append(Line2D([], [], color="#555555", marker=r"$\uparrow$", linestyle="", markersize=8, label="impulse"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), handlelength=2.2)
+    legend_below(figure, handles)
     return figure
 
 
@@ -87,7 +88,7 @@ def _impulse(axes: Axes, size: float, color: str) -> None:
 
 def propagation_figure(signals: Mapping[str, Sequence[LayerSignal]]) -> Figure:
     """Return variance of the values and size of input derivatives by layer; dotted: infinite width."""
-    figure = new_figure(TEXT_WIDTH, 3.0)
+    figure = new_figure(WIDTH, 2.8)
     left, right = figure.subplots(1, 2)
     left.set_ylabel("variance of the values")
     right.set_ylabel("RMS derivative by the input")
@@ -101,7 +102,7 @@ def propagation_figure(signals: Mapping[str, Sequence[LayerSignal]]) -> Figure:
         axes.set(xlabel="layer", yscale="log")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(True)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=7)
+    legend_below(figure, left.get_legend_handles_labels()[0])
     return figure
 
 

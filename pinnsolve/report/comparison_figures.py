@@ -12,16 +12,26 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
-from pinnsolve.report.style import TEXT_WIDTH, Array, label, log_limits, new_figure, nothing, positive
+from pinnsolve.report.legends import legend_below, legend_columns
+from pinnsolve.report.style import (
+    WIDTH,
+    Array,
+    label,
+    log_limits,
+    new_figure,
+    nothing,
+    positive,
+)
 
 Summary = Mapping[str, Any]
-# Okabe and Ito (2008); with more methods than colours, dashes tell them apart
+# Okabe and Ito (2008); with more methods than colours, markers and dashes tell them apart: 7 and 8 are coprime
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
 _AXES = {"seconds": "time / s", "evaluations": "residual evaluations"}
-_ACROSS = 3  # panels in a row
+_ACROSS = 2  # panels in a row
 _DECADES = 20.0
+_FAILED = 10.0  # relative errors above say no more than that nothing is solved yet
 
 
 def comparison_figures(summary: Summary) -> Iterator[tuple[str, Figure]]:
@@ -43,7 +53,7 @@ def comparison_figures(summary: Summary) -> Iterator[tuple[str, Figure]]:
 def errors_figure(summary: Summary) -> Figure:
     """Return the median error of each method on each problem, with its interval, on a logarithmic axis."""
     problems, methods = summary["problems"], summary["methods"]
-    figure = new_figure(TEXT_WIDTH, 0.9 + len(problems) * (0.16 * len(methods) + 0.16))
+    figure = new_figure(WIDTH, 0.9 + len(problems) * (0.16 * len(methods) + 0.16))
     axes = figure.subplots()
     for group in summary["groups"]:
         error = group["error"]
@@ -69,9 +79,9 @@ def errors_figure(summary: Summary) -> Figure:
 def curves_figure(summary: Summary, over: str) -> Figure:
     """Return one panel per problem: median error over seconds or evaluations, the band from least to greatest."""
     problems, methods = summary["problems"], summary["methods"]
-    across = 2 if len(problems) == 4 else min(len(problems), _ACROSS)
+    across = min(len(problems), _ACROSS)
     down = -(-len(problems) // across)
-    figure = new_figure(TEXT_WIDTH if across > 1 else 4.5, 2.2 * down + 0.25 * -(-len(methods) // 3) + 0.3)
+    figure = new_figure(WIDTH, 1.9 * down + 0.2 * -(-len(methods) // legend_columns(methods, WIDTH)) + 0.3)
     panels = figure.subplots(down, across, squeeze=False)
     for axes, problem in zip(panels.ravel(), problems, strict=False):
         groups = [group for group in summary["groups"] if group["problem"] == problem]
@@ -89,7 +99,7 @@ def curves_figure(summary: Summary, over: str) -> Figure:
 def profiles_figure(summary: Summary) -> Figure:
     """Return Dolan-Moré profiles: the share of tasks that a method solves within τ times the least time."""
     profiles = summary["profiles"]
-    figure = new_figure(4.5, 3.0)
+    figure = new_figure(WIDTH, 3.0)
     axes = figure.subplots()
     taus = np.array(profiles["tau"])
     end = max(float(taus[-1]) * 1.3, 2.0)
@@ -100,7 +110,7 @@ def profiles_figure(summary: Summary) -> Figure:
     axes.xaxis.set_major_formatter(LogFormatter())  # ratios as plain numbers
     axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
     axes.set_xlabel(f"τ: time to an error of {summary['target']:.0e}, relative to the fastest")
-    axes.set_ylabel("share of tasks solved within τ")
+    axes.set_ylabel("share of tasks solved")
     axes.grid(True)
     _legend(figure, profiles["methods"])
     return figure
@@ -110,7 +120,7 @@ def ranks_figure(summary: Summary) -> Figure:
     """Return mean ranks with the distance from which two of them differ (Nemenyi, 5 %)."""
     ranks = summary["ranks"]
     order = np.argsort(ranks["mean_ranks"], kind="stable")
-    figure = new_figure(4.5, 0.9 + 0.24 * len(order))
+    figure = new_figure(WIDTH, 0.9 + 0.24 * len(order))
     axes = figure.subplots()
     half = ranks["critical_distance"] / 2
     for row, index in enumerate(order):
@@ -120,7 +130,7 @@ def ranks_figure(summary: Summary) -> Figure:
         axes.plot([rank], [row], marker=marker, color=color, linestyle="", markersize=5)
     axes.set_yticks(range(len(order)), [label(ranks["methods"][index]) for index in order])
     axes.set_ylim(len(order) - 0.5, -0.5)
-    axes.set_xlabel(f"mean rank over {ranks['blocks']} {ranks['over']}; bars that do not overlap differ")
+    axes.set_xlabel(f"mean rank over {ranks['blocks']} {ranks['over']}")
     axes.grid(True, axis="x")
     return figure
 
@@ -128,7 +138,7 @@ def ranks_figure(summary: Summary) -> Figure:
 def audit_figure(summary: Summary) -> Figure:
     """Return the best finite difference of the worst derivative against the solution's own error."""
     methods = summary["methods"]
-    figure = new_figure(4.5, 3.2)
+    figure = new_figure(WIDTH, 3.2)
     axes = figure.subplots()
     for group in summary["groups"]:
         error = group["error"]
@@ -151,6 +161,8 @@ def _curve_panel(
     if limits is None:
         nothing(axes, "no error known")
         return
+    if limits[0] < 1 < _FAILED < limits[1]:
+        limits = limits[0], _FAILED
     for group in groups:
         color, marker, dashes = _look(methods.index(group["method"]))
         curve = group["curves"][over]
@@ -179,13 +191,13 @@ def _legend(figure: Figure, methods: Sequence[str]) -> None:
         handles.append(
             Line2D([], [], color=color, marker=marker, linestyle=dashes, markersize=4.5, label=label(method))
         )
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), handlelength=2.6)
+    legend_below(figure, handles)
 
 
 def _look(index: int) -> tuple[str, str, Any]:
     """Return the colour, marker and dashes of a method by its place in the list."""
     count = len(_COLORS)
-    return _COLORS[index % count], _MARKERS[index % count], _DASHES[(index // count) % len(_DASHES)]
+    return _COLORS[index % count], _MARKERS[index % len(_MARKERS)], _DASHES[(index // count) % len(_DASHES)]
 
 
 def _offset(index: int, count: int) -> float:

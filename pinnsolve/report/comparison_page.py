@@ -23,6 +23,14 @@ _CAPTIONS = {
     "ranks": "Mean ranks, 1 the best. Methods whose bars do not overlap differ at the 5 % level (Nemenyi).",
     "audit": "How far the best finite difference is from autodiff, for the worst derivative of each solution.",
 }
+_ALTERNATIVES = {
+    "errors": "Plot of each method's error on each problem",
+    "error_over_seconds": "Plot of error over time, one panel for each problem",
+    "error_over_evaluations": "Plot of error over residual evaluations, one panel for each problem",
+    "profiles": "Plot of performance profiles, a line for each method",
+    "ranks": "Plot of mean ranks, a row for each method",
+    "audit": "Plot of finite differences' error over the error of the solution",
+}
 _COUNTS = ("steps", "residual_evaluations")
 _SORTABLE = ("error", "seconds", "steps", "residual_evaluations", "fd_error", "fd_step")
 
@@ -53,7 +61,8 @@ def _figures(folder: ComparisonFolder, summary: Mapping[str, Any]) -> list[dict[
             content = rendered(figure)
             for kind, data in content.items():
                 folder.write_figure(f"{name}.{kind}", data)
-            drawn.append({"name": name, "caption": _CAPTIONS[name], "data": encoded(content["svg"])})
+            texts = {"caption": _CAPTIONS[name], "alt": _ALTERNATIVES[name]}
+            drawn.append({"name": name, "data": encoded(content["svg"]), **texts})
     return drawn
 
 

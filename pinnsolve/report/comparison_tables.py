@@ -35,7 +35,7 @@ def group_table(summary: Summary) -> Table:
         *("problem", "method", "median error", "interval", "seconds", f"seconds to {target}"),
         *("error of the reference", "runs"),
     )
-    return Table("Accuracy", columns, rows, frozenset({2, 3, 4, 5, 6}), _interval_note(summary))
+    return Table("Accuracy", columns, rows, frozenset({2, 3, 4, 5, 6, 7}), _interval_note(summary))
 
 
 def audit_columns_table(summary: Summary) -> Table:
@@ -75,7 +75,7 @@ def rank_table(summary: Summary) -> Table:
     else:
         differ = "differ" if test["p_value"] < 0.05 else "cannot be told apart"
         verdict = f"{test['name']} test: p = {number(test['p_value'], 2)}, so the methods {differ} at the 5 % level."
-    distance = f"Two mean ranks differ (Nemenyi, 5 %) from {number(ranks['critical_distance'])} apart."
+    distance = f"Two mean ranks differ (Nemenyi, 5 %) if {number(ranks['critical_distance'])} or more apart."
     note = f"Ranks over {ranks['blocks']} {ranks['over']}, 1 the best. {verdict} {distance}"
     rows = tuple((plain(method), f"{rank:.2f}") for rank, method in order)
     return Table("Ranks", ("method", "mean rank"), rows, frozenset({1}), note)

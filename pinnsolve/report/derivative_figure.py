@@ -53,7 +53,7 @@ def _v_curves(
     for dtype in dict.fromkeys(str(row.get("dtype")) for row in findings):
         floor = _median([row for row in findings if row.get("dtype") == dtype], "ad_error")
         if floor is not None and floor > limits[0] / 30:
-            axes.axhline(floor, color="#999999", linewidth=0.8, linestyle=dash(dtype), zorder=1)
+            axes.axhline(floor, color="#999999", linewidth=1.3, linestyle=dash(dtype), zorder=1)
             limits = min(limits[0], floor), limits[1]
     axes.set_ylim(limits[0] / 3, limits[1] * 3)
     shown = positive(column(rows, "step"))[column(rows, "fd_vs_ad") <= 3 * limits[1]]
@@ -80,7 +80,7 @@ def _handles(rows: Sequence[Row], findings: Sequence[Row]) -> list[Line2D]:
     if np.any(np.isfinite(column(rows, "predicted_error"))):
         handles.append(Line2D([], [], color="black", linewidth=0.4, label="predicted"))
     if np.any(column(findings, "ad_error") > 0):
-        handles.append(Line2D([], [], color="#999999", linewidth=0.8, label="error of AD itself"))
+        handles.append(Line2D([], [], color="#999999", linewidth=1.3, label="error of AD itself"))
     if np.any(np.isfinite(column(rows, "ad_vs_exact"))):
         handles.append(Line2D([], [], color="black", linewidth=1.0, linestyle="-.", label="error of the network"))
     return handles
@@ -97,7 +97,7 @@ def leading_ratio_figure(rows: Sequence[Row]) -> Figure:
 
     Within the grey band, 0.9 to 1.1, the leading term explains the error and its order may be read from a slope.
     """
-    panels = Panels.of((str(row["term"]) for row in rows), height=2.0)
+    panels = Panels.of((str(row["term"]) for row in rows), height=1.7)
     for term, axes in panels.by_term.items():
         axes.axhspan(*_PLATEAU, color="#e4e4e4", zorder=0)
         axes.set(xscale="log", ylim=_RATIOS)
@@ -105,7 +105,7 @@ def leading_ratio_figure(rows: Sequence[Row]) -> Figure:
         if not any(drawn):
             nothing(axes, "rounding dominates at every step,\nor no leading term is known")
         axes.grid(True)
-    panels.label_axes("step $h$", r"$\rho$ = FD error / leading term")
+    panels.label_axes("step $h$", "$\\rho$ = error /\nleading term")
     band = Line2D([], [], color="#e4e4e4", linewidth=6, label="0.9 to 1.1")
     panels.legend([*scheme_handles(rows), band])
     return panels.figure

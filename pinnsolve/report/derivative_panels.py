@@ -11,41 +11,38 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from pinnsolve.report.style import TEXT_WIDTH, Array, label, new_figure, scheme_look, symbol
+from pinnsolve.report.legends import legend_below
+from pinnsolve.report.style import WIDTH, Array, label, new_figure, scheme_look, symbol
 
 Row = Mapping[str, Any]
 Dash = Literal["-", "--", ":"]
 MOST_PANELS = 12  # of one figure
 _DASHES: dict[str, Dash] = {"float64": "-", "float32": "--"}
-_LEGEND_ROW, _SINGLE_WIDTH = 0.2, 5.0  # inches
+_LEGEND_ROW = 0.2  # inches
 
 
 @dataclass(frozen=True)
 class Panels:
-    """A figure with one panel per derivative, in rows of up to three.
+    """A figure with one panel per derivative, in rows of up to two.
 
     Attributes:
         figure: the figure.
         by_term: the panels by the derivative's name, the first 12 where there are more.
         across: how many panels a row has.
-        legend_columns: how many fit beside each other.
     """
 
     figure: Figure
     by_term: Mapping[str, Axes]
     across: int
-    legend_columns: int
 
     @classmethod
-    def of(cls, terms: Iterable[str], height: float = 2.6, legend_rows: float = 2) -> Panels:
+    def of(cls, terms: Iterable[str], height: float = 2.1, legend_rows: float = 2) -> Panels:
         """Return empty panels of this height, in inches, with room for a legend below them."""
         names = list(dict.fromkeys(terms))
         shown = names[:MOST_PANELS]
-        across = 2 if len(shown) == 4 else min(len(shown), 3)
+        across = min(len(shown), 2)
         down = -(-len(shown) // across)
-        figure = new_figure(
-            TEXT_WIDTH if across > 1 else _SINGLE_WIDTH, height * down + _LEGEND_ROW * (legend_rows + 1)
-        )
+        figure = new_figure(WIDTH, height * down + _LEGEND_ROW * (legend_rows + 1))
         grid = figure.subplots(down, across, squeeze=False)
         for axes, term in zip(grid.ravel(), shown, strict=False):
             axes.set_title(symbol(term))
@@ -54,7 +51,7 @@ class Panels:
         if len(names) > len(shown):
             figure.suptitle(f"the first {len(shown)} of {len(names)} derivatives", fontsize="small")
         by_term = dict(zip(shown, grid.ravel(), strict=False))
-        return cls(figure, by_term, across, 5 if across > 1 else 3)
+        return cls(figure, by_term, across)
 
     def label_axes(self, across: str, up: str) -> None:
         """Name the horizontal axis below each column, and the vertical one at the left."""
@@ -64,10 +61,9 @@ class Panels:
         for axes in panels[:: self.across]:
             axes.set_ylabel(up)
 
-    def legend(self, handles: Sequence[Line2D], columns: int | None = None) -> None:
+    def legend(self, handles: Sequence[Line2D]) -> None:
         """Draw the legend below all panels."""
-        count = min(columns or self.legend_columns, len(handles))
-        self.figure.legend(handles=handles, loc="outside lower center", ncols=count, handlelength=2.6)
+        legend_below(self.figure, handles)
 
 
 def column(rows: Iterable[Row], key: str) -> Array:

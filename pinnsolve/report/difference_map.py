@@ -14,6 +14,7 @@ from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from pinnsolve.report.derivative_panels import Panels
+from pinnsolve.report.grid_maps import Aspect, proportions
 from pinnsolve.report.style import OKABE_ITO, Array, log_limits, nothing, positive, symbol
 
 Maps = Mapping[str, NDArray[Any]]
@@ -40,18 +41,19 @@ def difference_map_figure(maps: Maps, box: Box, time: str | None) -> Figure | No
     terms = _terms(maps)
     if not terms or len(box) not in (1, 2):
         return None
-    panels = Panels.of(terms, height=3.0 if len(box) == 2 else 2.3, legend_rows=1)
+    panels = Panels.of(terms, height=2.4 if len(box) == 2 else 1.9, legend_rows=1)
     names = list(box)
     across = names.index(time) if time in names else 0
+    aspect = proportions(box.values()) if len(names) == 2 and time not in names else "auto"
     for term, axes in panels.by_term.items():
         if len(names) == 1:
             _profile(axes, maps, term, box[names[0]])
         else:
-            _map(panels.figure, axes, maps, term, list(box.values()), across)
+            _map(panels.figure, axes, maps, term, list(box.values()), across, aspect)
     _name_steps(panels, maps)
     up = "|FD − AD|, relative" if len(names) == 1 else symbol(names[1 - across])
     panels.label_axes(symbol(names[across]), up)
-    panels.legend(_handles(maps, profile=len(names) == 1), columns=2 if len(terms) == 1 else None)
+    panels.legend(_handles(maps, profile=len(names) == 1))
     return panels.figure
 
 
@@ -60,7 +62,7 @@ def distribution_figure(maps: Maps) -> Figure | None:
     terms = _terms(maps)
     if not terms:
         return None
-    panels = Panels.of(terms, height=1.9, legend_rows=1)
+    panels = Panels.of(terms, height=1.7, legend_rows=1)
     for term, axes in panels.by_term.items():
         _histograms(axes, _relative(maps, term), maps[_KINKED + term].astype(bool))
     _name_steps(panels, maps)
@@ -108,7 +110,13 @@ def _profile(axes: Axes, maps: Maps, term: str, interval: tuple[float, float]) -
 
 
 def _map(
-    figure: Figure, axes: Axes, maps: Maps, term: str, intervals: Sequence[tuple[float, float]], across: int
+    figure: Figure,
+    axes: Axes,
+    maps: Maps,
+    term: str,
+    intervals: Sequence[tuple[float, float]],
+    across: int,
+    aspect: Aspect,
 ) -> None:
     errors = _relative(maps, term)
     limits = log_limits(errors, decades=_DECADES)
@@ -131,6 +139,7 @@ def _map(
     )
     axes.set_xlim(*intervals[across])
     axes.set_ylim(*intervals[1 - across])
+    axes.set_aspect(aspect)
     bar = figure.colorbar(dots, ax=axes, location="bottom", pad=0.03, aspect=25)
     bar.outline.set_linewidth(0.4)
     bar.ax.xaxis.set_minor_formatter(NullFormatter())
@@ -164,13 +173,14 @@ def _histograms(axes: Axes, errors: Array, kinked: NDArray[np.bool_]) -> None:
 
 
 def _split_handles(*, kinked: bool) -> list[Line2D]:
-    clean = Line2D([], [], color=_CLEAN_LOOK, linewidth=6, label="no kink within the stencil")
+    name = "no kink within the stencil" if kinked else "points of the audit"
+    clean = Line2D([], [], color=_CLEAN_LOOK, linewidth=6, label=name)
     return [clean, *([Line2D([], [], color=_KINKED_LOOK, linewidth=1.4, label="a kink within it")] if kinked else [])]
 
 
 def _handles(maps: Maps, *, profile: bool) -> list[Line2D]:
     looks = (("no kink within the stencil", _CLEAN_LOOK), ("a kink within it", _KINKED_LOOK))
-    told = looks if _has_kinked(maps) else looks[:1]
+    told = looks if _has_kinked(maps) else (("points of the audit", _CLEAN_LOOK),)
     handles = [Line2D([], [], color=c, marker=".", markersize=8, linestyle="", label=n) for n, c in told]
     if not profile:
         handles = [Line2D([], [], color="#b63679", marker="o", linestyle="", label="|FD − AD|, relative")]

@@ -8,12 +8,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from pinnsolve.report.derivative_panels import MOST_PANELS, Panels, Row, column
+from pinnsolve.report.legends import legend_below
 from pinnsolve.report.style import (
     OKABE_ITO,
-    TEXT_WIDTH,
+    WIDTH,
     label,
     log_limits,
     new_figure,
@@ -32,6 +33,7 @@ SOURCES = {  # of error: colour and marker
 }
 _AUTOMATIC = ("taylor", "autograd")
 _UNIT_ROUNDOFF = 2.0**-53
+_MANY_TICKS = 30.0  # ratio of the ends of an axis from which ticks at 1, 2 and 5 of each decade would overlap
 
 
 def error_budget_figure(rows: Sequence[Row]) -> Figure | None:
@@ -44,15 +46,16 @@ def error_budget_figure(rows: Sequence[Row]) -> Figure | None:
     dtypes = list(dict.fromkeys(str(row["dtype"]) for row in best))
     if not best:
         return None
-    figure = new_figure(TEXT_WIDTH, 0.27 * len(terms) + 1.5)
+    figure = new_figure(WIDTH, 0.27 * len(terms) + 1.8)
     panels = figure.subplots(1, len(dtypes), squeeze=False, sharey=True)[0]
     for axes, dtype in zip(panels, dtypes, strict=True):
-        axes.set_title(f"{SCHEME} at its best step, {label(dtype)}")
+        axes.set_title(label(dtype))
         _budget(axes, {str(row["term"]): row for row in best if row["dtype"] == dtype}, terms)
     panels[0].set_yticks(range(len(terms)), [symbol(term) for term in terms])
     panels[0].set_ylim(len(terms) - 0.5, -0.5)
     handles = _source_handles(error_sources(row) for row in best)
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    legend_below(figure, handles)
+    figure.suptitle(f"{SCHEME} at its best step", fontsize="medium")
     return figure
 
 
@@ -78,14 +81,14 @@ def _budget(axes: Axes, rows: Mapping[str, Row], terms: Sequence[str]) -> None:
     if limits is None:
         nothing(axes, "no error above zero")
         return
+    low, high = min(limits[0] / 4, limits[1] / 30), limits[1] * 4  # two decades at least
     axes.set_xscale("log")
-    axes.set_xlim(limits[0] / 4, limits[1] * 4)
+    axes.set_xlim(low, high)
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(True)
     for place, term in enumerate(terms):
         if term in sources:
-            axes.plot(
-                [limits[0] / 4, float(positive(np.array(totals[term])))], [place, place], color="#bbbbbb", linewidth=5
-            )
+            axes.plot([low, float(positive(np.array(totals[term])))], [place, place], color="#bbbbbb", linewidth=5)
             for name, value in sources[term].items():
                 color, marker = SOURCES[name]
                 axes.plot(positive(np.array(value)), place, marker, color=color, markersize=5, zorder=3)
@@ -113,11 +116,11 @@ def cost_figure(findings: Sequence[Row], costs: Sequence[Row]) -> Figure | None:
     terms = [term for term in dict.fromkeys(str(cost["term"]) for cost in costs) if term in known]
     if not terms:
         return None
-    panels = Panels.of(terms, height=2.3)
+    panels = Panels.of(terms, height=1.9)
     for term, axes in panels.by_term.items():
         own = {str(row["scheme"]): row for row in double if row["term"] == term}
         _costs(axes, own, [cost for cost in costs if cost["term"] == term])
-    panels.label_axes("µs per point", "relative error, best step")
+    panels.label_axes("µs per point", "relative error")
     methods = dict.fromkeys(str(cost["method"]) for cost in costs)
     handles = [_method_handle(method) for method in methods]
     if np.any(column(double, "ad_vs_exact") > 0):
@@ -140,7 +143,8 @@ def _costs(axes: Axes, findings: Mapping[str, Row], costs: Sequence[Row]) -> Non
         axes.axhline(float(np.nanmedian(network)), color="black", linewidth=1.0, linestyle="-.")
     axes.margins(0.15)
     axes.set_xlim(*_roomy(axes.get_xlim()))
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=7))
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < _MANY_TICKS * low else (1.0,), numticks=7))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(True)

@@ -15,9 +15,11 @@ from pinnsolve.errors import RunFolderError
 from pinnsolve.report.derivative_figure import leading_ratio_figure, v_curves_figure
 from pinnsolve.report.difference_map import difference_map_figure, distribution_figure
 from pinnsolve.report.error_budget_figure import cost_figure, error_budget_figure
+from pinnsolve.report.grid_maps import Grid
 from pinnsolve.report.history_figure import history_figure
+from pinnsolve.report.problem_copy import problem_table, units
 from pinnsolve.report.residual_figure import residual_figure
-from pinnsolve.report.solution_figure import Grid, solution_figure
+from pinnsolve.report.solution_figure import solution_figure
 from pinnsolve.report.style import figure_style, rendered
 from pinnsolve.runs import RunFolder
 
@@ -48,7 +50,7 @@ def draw_figures(folder: RunFolder) -> dict[str, bytes]:
 def _figures(folder: RunFolder, metrics: Mapping[str, Any]) -> Iterator[tuple[str, Figure]]:
     if folder.has("solution.npz"):
         with _fitting(folder, "solution.npz"):
-            yield from _grid_figures(folder.solution(), metrics)
+            yield from _grid_figures(folder.solution(), metrics, units(problem_table(folder)))
     if folder.has("history.csv"):
         with _fitting(folder, "history.csv"):
             history = folder.history()
@@ -98,11 +100,14 @@ def _fitting(folder: RunFolder, file: str) -> Iterator[None]:
         raise RunFolderError(f"{folder.path / file}: the numbers do not fit together ({error})") from error
 
 
-def _grid_figures(solution: Mapping[str, NDArray[Any]], metrics: Mapping[str, Any]) -> Iterator[tuple[str, Figure]]:
+def _grid_figures(
+    solution: Mapping[str, NDArray[Any]], metrics: Mapping[str, Any], known_units: Mapping[str, str]
+) -> Iterator[tuple[str, Figure]]:
     grid = Grid.of(solution, metrics.get("time"))
     for field in metrics.get("fields") or {}:
         if field in solution:
-            figure = solution_figure(field, solution[field], solution.get(field + _REFERENCE), grid)
+            reference = solution.get(field + _REFERENCE)
+            figure = solution_figure(field, solution[field], reference, grid, known_units.get(field, ""))
             yield f"solution_{_file_name(field)}", figure
     residuals = {
         name.removeprefix(_RESIDUAL): values for name, values in solution.items() if name.startswith(_RESIDUAL)

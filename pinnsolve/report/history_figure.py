@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from pinnsolve.report.legends import legend_below
 from pinnsolve.report.style import (
     ERROR_COLOR,
     SOLUTION_COLOR,
-    TEXT_WIDTH,
+    WIDTH,
     Array,
     label,
     linear_limits,
@@ -38,7 +39,7 @@ class Curve(NamedTuple):
 
 def history_figure(history: Mapping[str, NDArray[Any]], reference_error: float | None = None) -> Figure:
     """Return loss and error on logarithmic axes, the stages of training shaded."""
-    figure = new_figure(TEXT_WIDTH, 3.1)
+    figure = new_figure(WIDTH, 2.7)
     row = figure.subplots(1, 2, sharey=True)
     curves = [
         Curve(history[key], *look) for key, *look in _CURVES if np.any(np.isfinite(history.get(key, np.empty(0))))
@@ -56,8 +57,7 @@ def history_figure(history: Mapping[str, NDArray[Any]], reference_error: float |
     row[1].xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     row[0].set_ylabel("loss, relative error")
     if curves:
-        handles, labels = row[1].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(handles))
+        legend_below(figure, row[1].get_legend_handles_labels()[0])
     return figure
 
 
@@ -89,8 +89,9 @@ def _shade_stages(axes: Axes, across: Array, stages: NDArray[Any] | None) -> Non
 
 def _name_stage(axes: Axes, name: str, middle: float, width: float) -> None:
     """Write the stage's name above the panel, or upright inside it, or not at all, as its width (0 to 1) allows."""
-    place: Any = {"transform": axes.get_xaxis_transform(), "ha": "center", "fontsize": 7.5}
-    if width > 0.02 * len(name):
+    place: Any = {"transform": axes.get_xaxis_transform(), "ha": "center", "fontsize": 8.5}
+    if width > 0.035 * len(name):
         axes.text(middle, 1.01, name, va="bottom", **place)
-    elif width > 0.04:
-        axes.text(middle, 0.97, name, va="top", rotation=90, **place)
+    elif width > 0.08:
+        behind = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.8}
+        axes.text(middle, 0.97, name, va="top", rotation=90, bbox=behind, zorder=3, **place)

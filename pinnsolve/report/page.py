@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pinnsolve.errors import RunFolderError
 from pinnsolve.report import tables
-from pinnsolve.report.captions import AUDIT_FIGURES, CAPTIONS
+from pinnsolve.report.captions import AUDIT_FIGURES, alternative, caption
+from pinnsolve.report.problem_copy import problem_table, units
 from pinnsolve.runs import RunFolder
 
 
@@ -24,8 +24,9 @@ def build_report(folder: RunFolder) -> Path:
     from pinnsolve.report.markup import environment  # imports Jinja2
 
     metrics = folder.metrics()
-    figures = [_figure(name, svg) for name, svg in draw_figures(folder).items()]
+    drawn = draw_figures(folder)
     try:
+        figures = [_figure(name, svg, metrics) for name, svg in drawn.items()]
         html = environment().get_template("run.html").render(**_content(folder, metrics), figures=figures)
     except (AttributeError, TypeError, ValueError, KeyError) as error:
         raise RunFolderError(f"{folder.path}/metrics.json: the values have the wrong types ({error})") from error
@@ -33,7 +34,7 @@ def build_report(folder: RunFolder) -> Path:
 
 
 def _content(folder: RunFolder, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    problem = _problem_table(folder)
+    problem = problem_table(folder)
     return {
         "title": metrics.get("title") or problem.get("title") or metrics.get("problem") or folder.name,
         "source": problem.get("source") or "",
@@ -46,10 +47,11 @@ def _content(folder: RunFolder, metrics: Mapping[str, Any]) -> dict[str, Any]:
         "domain": _domain(metrics),
         "equations": [_equation(name, text) for name, text in (metrics.get("equations") or {}).items()],
         "conditions": _conditions(problem),
-        "tables": _filled([tables.accuracy_table(metrics), tables.residual_table(metrics)]),
+        "tables": _filled([tables.accuracy_table(metrics, units(problem)), tables.residual_table(metrics)]),
         "audit": _filled([tables.audit_summary_table(metrics), tables.discretisation_table(metrics)]),
         "verdicts": _verdicts(metrics),
-        "details": _filled([tables.audit_table(metrics), *_record_tables(folder, metrics)]),
+        "audit_in_full": _filled([tables.audit_table(metrics)]),
+        "records": _filled(_record_tables(folder, metrics)),
         "command": metrics.get("command") or "",
         "provenance": _provenance(folder, metrics),
     }
@@ -92,12 +94,13 @@ def _provenance(folder: RunFolder, metrics: Mapping[str, Any]) -> str:
         f"{name} {environment[name]}" for name in ("pinnsolve", "torch", "numpy", "python") if name in environment
     ]
     places = [f"on {environment['device']}" if "device" in environment else ""]
-    places += [f"{environment['threads']} threads" if "threads" in environment else ""]
+    threads = environment.get("threads")
+    places += [f"{threads} thread{'' if threads == 1 else 's'}" if threads is not None else ""]
     settings = metrics.get("settings") or {}
     places += [f"seed {settings['seed']}" if "seed" in settings else ""]
     about = folder.settings().get("problem") if folder.has("settings.toml") else None
     digest = about.get("sha256") if isinstance(about, Mapping) else None
-    places += [f"problem file SHA-256 {str(digest)[:16]}…" if digest else ""]
+    places += [f"problem file of SHA-256 {str(digest)[:16]}" if digest else ""]
     known = [part for part in [*packages, *places] if part]
     return f"Made with {', '.join(known)}." if known else ""
 
@@ -123,16 +126,6 @@ def _conditions(problem: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _problem_table(folder: RunFolder) -> dict[str, Any]:
-    """Return the copy of the problem file, empty if it cannot be read: the page does without it."""
-    if not folder.has("problem.toml"):
-        return {}
-    try:
-        return tomllib.loads(folder.problem_text().lstrip("\ufeff").replace("\r\n", "\n"))
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError):
-        return {}
-
-
 def _record_tables(folder: RunFolder, metrics: Mapping[str, Any]) -> list[tables.Table]:
     settings = folder.settings() if folder.has("settings.toml") else metrics.get("settings") or {}
     environment = metrics.get("environment") or {}
@@ -147,9 +140,12 @@ def _texts(value: Any) -> list[str]:
     return [str(text) for text in value] if isinstance(value, list) else []
 
 
-def _figure(name: str, svg: bytes) -> dict[str, Any]:
+def _figure(name: str, svg: bytes, metrics: Mapping[str, Any]) -> dict[str, Any]:
     from pinnsolve.report.markup import encoded
 
-    field = name.removeprefix("solution_")
-    caption = CAPTIONS.get(name) or f"Solution {field}: network, reference and absolute error."
-    return {"name": name, "caption": caption, "data": encoded(svg), "audit": name in AUDIT_FIGURES}
+    coordinates = metrics.get("coordinates") or {}
+    scores = (metrics.get("fields") or {}).values()
+    referenced = any(score.get("reference") for score in scores)
+    text = caption(name, len(coordinates), referenced=referenced, time=metrics.get("time") in coordinates)
+    data = encoded(svg)
+    return {"name": name, "caption": text, "alt": alternative(name), "data": data, "audit": name in AUDIT_FIGURES}

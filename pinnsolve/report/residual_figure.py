@@ -8,21 +8,22 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pinnsolve.report.solution_figure import Grid, color_bar, draw_map, log_histogram, log_norm
+from pinnsolve.report.grid_maps import Grid, color_bar, draw_map, log_norm
+from pinnsolve.report.solution_figure import log_histogram
 from pinnsolve.report.style import (
     ERROR_COLOR,
-    TEXT_WIDTH,
+    WIDTH,
     Array,
+    curve_limits,
     label,
     log_axis,
-    log_limits,
     new_figure,
     nothing,
     positive,
     symbol,
 )
 
-_MOST_POINTS = 1500
+_MOST_POINTS, _MOST_TICKS = 1500, 150  # more of them would hide the map, would be a bar
 _DECADES = 6.0
 
 
@@ -30,10 +31,9 @@ def residual_figure(residuals: Mapping[str, Array], grid: Grid, collocation: Arr
     """Return |residual| of each equation, with the collocation points (M, d) of the last step."""
     across = min(len(residuals), 2)
     rows = -(-len(residuals) // across)
-    width = TEXT_WIDTH if across == 2 else 4.2
-    figure = new_figure(width, (3.1 if len(grid.names) == 2 else 2.5) * rows)
+    figure = new_figure(WIDTH, (2.9 if len(grid.names) == 2 else 2.2) * rows)
     panels = figure.subplots(rows, across, squeeze=False).ravel()
-    points = _thinned(collocation)
+    points = _thinned(collocation, _MOST_TICKS if len(grid.names) == 1 else _MOST_POINTS)
     for axes, (name, residual) in zip(panels, residuals.items(), strict=False):
         axes.set_title(f"|residual| of {label(name)}")
         _panel(figure, axes, np.abs(residual), grid, points)
@@ -67,15 +67,15 @@ def _line(axes: Axes, size: Array, grid: Grid, points: Array | None) -> None:
     axes.plot(grid.axes[0], positive(size), color=ERROR_COLOR)
     axes.set_xlabel(symbol(grid.names[0]))
     axes.set_ylabel("|residual|")
-    log_axis(axes, log_limits(size))
+    log_axis(axes, curve_limits(size))
     axes.grid(True)
     if points is not None:
         height = np.full(len(points), 0.02)
         axes.plot(points[:, 0], height, "|", color="#555555", markersize=5, transform=axes.get_xaxis_transform())
 
 
-def _thinned(points: Array | None) -> Array | None:
-    """Return at most so many of the points, evenly taken: more would hide the map."""
+def _thinned(points: Array | None, most: int) -> Array | None:
+    """Return at most so many of the points, evenly taken."""
     if points is None or points.ndim != 2 or not len(points):
         return None
-    return points[:: -(-len(points) // _MOST_POINTS)]
+    return points[:: -(-len(points) // most)]

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import QuadMesh
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
-from numpy.typing import NDArray
 
+from pinnsolve.report.grid_maps import Grid, color_bar, draw_map, ends, log_norm
+from pinnsolve.report.legends import legend_below
 from pinnsolve.report.style import (
     ERROR_COLOR,
+    OKABE_ITO,
     REFERENCE_COLOR,
     SOLUTION_COLOR,
-    TEXT_WIDTH,
+    WIDTH,
     Array,
     absolute_error,
+    curve_limits,
     finite,
+    label,
     linear_limits,
     log_axis,
     log_limits,
@@ -32,178 +33,121 @@ from pinnsolve.report.style import (
     symbol,
 )
 
-_TICKS = [1, 2, 5, 10]
 _TWO_SIGNS = 0.05  # share of the smaller sign's values from which a map has a colour for each sign
-_SLICES = (0.25, 0.5, 1.0)  # parts of the time interval at which profiles are drawn
+_TIMES, _CUTS = (0.25, 0.5, 1.0), (0.25, 0.5, 0.75)  # parts of an interval of time, of space, where profiles are drawn
+_PROFILES: tuple[tuple[str, Literal["-", "--", ":"]], ...] = (
+    (OKABE_ITO["blue"], "-"),
+    (OKABE_ITO["vermilion"], "--"),
+    (OKABE_ITO["black"], ":"),
+)
+_REFERENCE: Any = {"color": "#bbbbbb", "linewidth": 3.0, "label": "reference"}
 
 
 @dataclass(frozen=True)
-class Grid:
-    """The evaluation grid of a run with up to two coordinates, or its points with more.
+class Quantity:
+    """A field as axes name it: its symbol, and the unit that its numbers are in."""
 
-    Attributes:
-        names: coordinates, in the column order of point arrays.
-        axes: one array for each coordinate; empty with more than two.
-        time: name of the time coordinate, if there is one.
-    """
-
-    names: tuple[str, ...]
-    axes: tuple[Array, ...]
-    time: str | None = None
-
-    @classmethod
-    def of(cls, solution: Mapping[str, NDArray[Any]], time: str | None) -> Grid:
-        """Return the grid that the arrays of solution.npz are given on."""
-        names = tuple(str(name) for name in solution["coordinates"])
-        axes = tuple(solution[f"axis_{name}"] for name in names) if len(names) <= 2 else ()
-        return cls(names, axes, time)
+    field: str
+    unit: str = ""
 
     @property
-    def across(self) -> int:
-        """The coordinate on the horizontal axis: time if there is one, else the first."""
-        return self.names.index(self.time) if self.time in self.names else 0
+    def suffix(self) -> str:
+        """What the unit adds to the name of an axis: " / mV", or nothing."""
+        return f" / {label(self.unit)}" if self.unit else ""
 
-    @property
-    def up(self) -> int:
-        """The coordinate on the vertical axis, with two coordinates."""
-        return 1 - self.across
-
-    def aspect(self) -> Literal["auto", "equal"]:
-        """Equal units for two lengths of similar size, else whatever fills the panel."""
-        spans = [float(np.ptp(axis)) for axis in self.axes]
-        similar = min(spans) > 0 and 1 / 3 <= spans[0] / spans[1] <= 3
-        return "equal" if self.time not in self.names and similar else "auto"
-
-    def upright(self, values: Array) -> Array:
-        """Return values of shape (n_0, n_1) as rows along the vertical axis, for `pcolormesh`."""
-        return values.T if self.across == 0 else values
+    def named(self, text: str = "") -> str:
+        """Return symbol and text with the unit: V, network / mV."""
+        return f"{symbol(self.field)}{text}{self.suffix}"
 
 
-def solution_figure(field: str, values: Array, reference: Array | None, grid: Grid) -> Figure:
+def solution_figure(field: str, values: Array, reference: Array | None, grid: Grid, unit: str = "") -> Figure:
     """Return the figure of one field: maps, lines, or scatter for two, one, or more coordinates."""
+    quantity = Quantity(field, unit)
     if len(grid.names) == 1:
-        return _lines(field, values, reference, grid)
+        return _lines(quantity, values, reference, grid)
     if len(grid.names) == 2:
-        return _maps(field, values, reference, grid)
-    return _scatter(field, values, reference)
+        return _maps(quantity, values, reference, grid)
+    return _scatter(quantity, values, reference)
 
 
-def draw_map(axes: Axes, grid: Grid, values: Array, norm: Normalize, colors: str) -> QuadMesh:
-    """Draw values on the grid as a coloured map; what is not finite is grey."""
-    mesh = axes.pcolormesh(
-        grid.axes[grid.across],
-        grid.axes[grid.up],
-        np.ma.masked_invalid(grid.upright(finite(values))),
-        norm=norm,
-        cmap=colors,
-        shading="nearest",
-        rasterized=True,
-    )
-    axes.set_facecolor("#bbbbbb")
-    axes.set_aspect(grid.aspect())
-    axes.set_xlim(*_ends(grid.axes[grid.across]))
-    axes.set_ylim(*_ends(grid.axes[grid.up]))
-    axes.set_xlabel(symbol(grid.names[grid.across]))
-    axes.xaxis.set_major_locator(MaxNLocator(4, steps=_TICKS))
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=_TICKS))
-    return mesh
-
-
-def color_bar(figure: Figure, mesh: QuadMesh, panels: Sequence[Axes]) -> None:
-    """Draw the colour bar of one or more maps below them."""
-    bar = figure.colorbar(mesh, ax=list(panels), location="bottom", pad=0.03, aspect=25 * len(panels))
-    bar.outline.set_linewidth(0.4)
-    if not isinstance(mesh.norm, LogNorm):
-        bar.locator = MaxNLocator(3 + 3 * len(panels), steps=_TICKS)
-        bar.update_ticks()
-    bar.ax.xaxis.set_minor_formatter(NullFormatter())
-
-
-def log_norm(values: Array, decades: float) -> LogNorm | None:
-    """Return a logarithmic colour scale from two to so many decades long, up to the largest value."""
-    limits = log_limits(values, decades=decades)
-    return None if limits is None else LogNorm(min(limits[0], limits[1] / 100), limits[1], clip=True)
-
-
-def _maps(field: str, values: Array, reference: Array | None, grid: Grid) -> Figure:
-    panels = 1 if reference is None else 3
-    time_slices = reference is not None and grid.time in grid.names
-    figure = new_figure(TEXT_WIDTH if panels == 3 else 3.5, 4.9 if time_slices else 2.7)
-    shape = np.array(figure.subplots(2 if time_slices else 1, panels, squeeze=False), dtype=object)
+def _maps(quantity: Quantity, values: Array, reference: Array | None, grid: Grid) -> Figure:
+    rows = 1 if reference is None else 2
+    figure = new_figure(WIDTH, 2.3 * rows + 0.3)
+    panels = np.array(figure.subplots(rows, 2, squeeze=False), dtype=object)
     low, high = linear_limits(values if reference is None else reference)
     two_signs = min(-low, high) > _TWO_SIGNS * max(-low, high)
     colors, limits = ("RdBu_r", _balanced(low, high)) if two_signs else ("viridis", (low, high))
     shown_maps = [("network", values)] if reference is None else [("network", values), ("reference", reference)]
-    for axes, (title, shown) in zip(shape[0], shown_maps, strict=False):
+    for axes, (title, shown) in zip(panels[0], shown_maps, strict=False):
         mesh = draw_map(axes, grid, shown, Normalize(*limits), colors)
-        axes.set_title(f"{symbol(field)}, {title}")
-    color_bar(figure, mesh, shape[0][:2])
-    shape[0][0].set_ylabel(symbol(grid.names[grid.up]))
+        axes.set_title(quantity.named(f", {title}"))
+    color_bar(figure, mesh, panels[0][: len(shown_maps)])
     if reference is not None:
-        _error_map(figure, shape[0][2], field, absolute_error(values, reference), grid)
-    for axes in shape[0][1:]:
-        axes.tick_params(labelleft=False)
-    if time_slices and reference is not None:
-        _slices(shape[1], field, values, reference, grid)
+        _error_map(figure, panels[1][0], quantity, absolute_error(values, reference), grid)
+        panels[0][1].tick_params(labelleft=False)
+    for axes in panels[:, 0]:
+        axes.set_ylabel(symbol(grid.names[grid.up]))
+    _profiles(figure, panels[-1][1], quantity, values, reference, grid)
     return figure
 
 
-def _error_map(figure: Figure, axes: Axes, field: str, error: Array, grid: Grid) -> None:
-    name = symbol(field).strip("$")
+def _error_map(figure: Figure, axes: Axes, quantity: Quantity, error: Array, grid: Grid) -> None:
     norm = log_norm(error, decades=5)
-    axes.set_title(f"error $|{name} - {name}^*|$" if symbol(field) != field else "absolute error")
+    axes.set_title(f"absolute error{quantity.suffix}")
     if norm is None:
         nothing(axes, "zero everywhere" if np.any(np.isfinite(error)) else "no reference value")
         return
     color_bar(figure, draw_map(axes, grid, np.maximum(error, norm.vmin or 0.0), norm, "magma"), [axes])
 
 
-def _slices(row: Any, field: str, values: Array, reference: Array, grid: Grid) -> None:
-    times = grid.axes[grid.across]
-    chosen = np.unique([np.abs(times - times[0] - part * np.ptp(times)).argmin() for part in _SLICES])
-    limits = linear_limits(reference)
-    for axes, index in zip(row, chosen, strict=False):
-        fixed = [np.take(finite(array), index, axis=grid.across) for array in (values, reference)]
-        axes.plot(grid.axes[grid.up], fixed[1], color="#999999", linewidth=3.0, label="reference")
-        axes.plot(grid.axes[grid.up], fixed[0], color=SOLUTION_COLOR, linewidth=1.2, label="network")
-        axes.set_title(f"{symbol(grid.names[grid.across])} = {times[index]:.3g}")
-        axes.set_xlabel(symbol(grid.names[grid.up]))
-        room = 0.06 * (limits[1] - limits[0])
-        axes.set_ylim(limits[0] - room, limits[1] + room)
-        axes.grid(True)
-    for axes in row[len(chosen) :]:
-        axes.set_visible(False)
-    row[0].set_ylabel(symbol(field))
-    row[0].legend(loc="best")
-    for axes in row[1:]:
-        axes.tick_params(labelleft=False)
+def _profiles(
+    figure: Figure, axes: Axes, quantity: Quantity, values: Array, reference: Array | None, grid: Grid
+) -> None:
+    """Draw the field along lines of constant time, or of one coordinate, over the other; the reference in grey."""
+    fixed, parts = (grid.across, _TIMES) if grid.time in grid.names else (grid.up, _CUTS)
+    nodes, along = grid.axes[fixed], grid.axes[1 - fixed]
+    chosen = np.unique([np.abs(nodes - nodes[0] - part * np.ptp(nodes)).argmin() for part in parts])
+    for index, (color, dashes) in zip(chosen, _PROFILES, strict=False):
+        if reference is not None:
+            axes.plot(along, finite(np.take(reference, index, axis=fixed)), **_REFERENCE)
+        name = f"{symbol(grid.names[fixed])} = {nodes[index]:.3g}"
+        line = finite(np.take(values, index, axis=fixed))
+        axes.plot(along, line, color=color, linestyle=dashes, linewidth=1.2, zorder=3, label=name)
+    lines = {line.get_label(): line for line in axes.lines}  # the reference once
+    axes.set_title("profiles")
+    axes.set_xlabel(symbol(grid.names[1 - fixed]))
+    axes.set_ylabel(quantity.named())
+    axes.set_xlim(*ends(along))
+    axes.set_ylim(*_roomy(linear_limits(values if reference is None else reference)))
+    axes.grid(True)
+    legend_below(figure, list(lines.values()))
 
 
-def _lines(field: str, values: Array, reference: Array | None, grid: Grid) -> Figure:
+def _lines(quantity: Quantity, values: Array, reference: Array | None, grid: Grid) -> Figure:
     across = grid.axes[0]
-    figure = new_figure(TEXT_WIDTH if reference is not None else 3.5, 2.6)
+    figure = new_figure(WIDTH, 2.2)
     row = np.atleast_1d(np.array(figure.subplots(1, 1 if reference is None else 2), dtype=object))
     if reference is not None:
-        row[0].plot(across, finite(reference), color="#999999", linewidth=3.0, label="reference")
+        row[0].plot(across, finite(reference), **_REFERENCE)
     row[0].plot(across, finite(values), color=SOLUTION_COLOR, label="network")
     row[0].set_ylim(*_roomy(linear_limits(values, *([] if reference is None else [reference]))))
-    row[0].set_ylabel(symbol(field))
+    row[0].set_ylabel(quantity.named())
     row[0].legend()
     if reference is not None:
         error = absolute_error(values, reference)
         row[1].plot(across, positive(error), color=ERROR_COLOR)
-        row[1].set_ylabel("absolute error")
-        log_axis(row[1], log_limits(error))
+        row[1].set_ylabel(f"absolute error{quantity.suffix}")
+        log_axis(row[1], curve_limits(error))
     for axes in row:
         axes.set_xlabel(symbol(grid.names[0]))
         axes.grid(True)
     return figure
 
 
-def _scatter(field: str, values: Array, reference: Array | None) -> Figure:
+def _scatter(quantity: Quantity, values: Array, reference: Array | None) -> Figure:
     if reference is None:
-        return _histogram_of_values(field, values)
-    figure = new_figure(TEXT_WIDTH, 2.9)
+        return _histogram_of_values(quantity, values)
+    figure = new_figure(WIDTH, 2.4)
     left, right = figure.subplots(1, 2)
     both = np.isfinite(finite(values)) & np.isfinite(finite(reference))
     limits = _roomy(linear_limits(values[both], reference[both]))
@@ -211,10 +155,10 @@ def _scatter(field: str, values: Array, reference: Array | None) -> Figure:
     left.plot(
         reference[both], values[both], ".", color=SOLUTION_COLOR, markersize=2.5, alpha=0.5, mew=0, rasterized=True
     )
-    left.set(xlim=limits, ylim=limits, aspect="equal", xlabel=f"{symbol(field)}, reference")
-    left.set_ylabel(f"{symbol(field)}, network")
+    left.set(xlim=limits, ylim=limits, aspect="equal", xlabel=quantity.named(", reference"))
+    left.set_ylabel(quantity.named(", network"))
     left.legend(loc="upper left")
-    log_histogram(right, absolute_error(values, reference), "absolute error")
+    log_histogram(right, absolute_error(values, reference), f"absolute error{quantity.suffix}")
     return figure
 
 
@@ -232,11 +176,11 @@ def log_histogram(axes: Axes, sizes: Array, name: str) -> None:
     axes.grid(True)
 
 
-def _histogram_of_values(field: str, values: Array) -> Figure:
-    figure = new_figure(3.5, 2.6)
+def _histogram_of_values(quantity: Quantity, values: Array) -> Figure:
+    figure = new_figure(WIDTH, 2.2)
     axes = figure.subplots()
     axes.hist(values[np.isfinite(finite(values))], bins=40, range=linear_limits(values), color=SOLUTION_COLOR)
-    axes.set(xlabel=f"{symbol(field)}, network", ylabel="points")
+    axes.set(xlabel=quantity.named(", network"), ylabel="points")
     return figure
 
 
@@ -248,8 +192,3 @@ def _balanced(low: float, high: float) -> tuple[float, float]:
 def _roomy(limits: tuple[float, float]) -> tuple[float, float]:
     room = 0.06 * (limits[1] - limits[0])
     return (limits[0] - room, limits[1] + room) if math.isfinite(room) else limits
-
-
-def _ends(axis: Array) -> tuple[float, float]:
-    low, high = float(axis.min()), float(axis.max())
-    return (low, high) if low < high else (low - 0.5, high + 0.5)

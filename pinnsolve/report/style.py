@@ -22,7 +22,8 @@ from pinnsolve.report.tables import plain
 
 Array = NDArray[np.float64]
 TEXT_WIDTH = 7.0  # inches: the width of a page's text, two columns of a journal
-RESOLUTION = 200  # dots per inch of the PNG files
+WIDTH = 4.7  # inches: reduced to one column of a journal, 8.5 cm, letters of 8.5 points are still 6 points high
+RESOLUTION = 300  # dots per inch of the PNG files
 SOLUTION_COLOR, REFERENCE_COLOR, ERROR_COLOR = "#0072B2", "#000000", "#D55E00"
 OKABE_ITO = {  # Okabe, Ito (2008): colours that remain apart for colour-blind readers
     "blue": "#0072B2",
@@ -53,9 +54,9 @@ _STYLE: dict[str, Any] = {
     "font.size": 9.0,
     "axes.titlesize": 9.0,
     "axes.labelsize": 9.0,
-    "legend.fontsize": 8.0,
-    "xtick.labelsize": 8.0,
-    "ytick.labelsize": 8.0,
+    "legend.fontsize": 8.5,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
     "axes.linewidth": 0.6,
     "lines.linewidth": 1.3,
     "grid.linewidth": 0.4,
@@ -64,6 +65,8 @@ _STYLE: dict[str, Any] = {
     "axes.formatter.use_mathtext": True,
     "axes.formatter.limits": (-3, 4),
     "legend.frameon": False,
+    "legend.columnspacing": 1.4,
+    "legend.handlelength": 2.2,
     "image.cmap": "viridis",
     "figure.constrained_layout.use": True,
     "savefig.dpi": RESOLUTION,
@@ -198,6 +201,15 @@ def log_limits(*arrays: Array, decades: float = 16.0) -> tuple[float, float] | N
     high = float(values.max())
     low = max(float(values.min()), high * 10.0**-decades)
     return (low, high) if high > 1.01 * low else (low / 3, high * 3)
+
+
+def curve_limits(values: Array) -> tuple[float, float] | None:
+    """Return limits of a curve whose zeros are of no interest, as `log_limits` does; they cut dips off.
+
+    A tenth of what one value in twenty is below, to the largest one.
+    """
+    known = _known(positive, [values])
+    return log_limits(np.maximum(known, np.quantile(known, 0.05) / 10)) if known.size else None
 
 
 def _known(kept: Callable[[Array], Array], arrays: Sequence[Array]) -> Array:

@@ -64,14 +64,14 @@ def count(value: object) -> str:
     return f"{value:,}".replace(",", "\u2009") if isinstance(value, int) else MISSING
 
 
-def accuracy_table(metrics: Metrics) -> Table:
-    """Return the error of each field, with the error of the reference itself beside it."""
+def accuracy_table(metrics: Metrics, units: Mapping[str, str] | None = None) -> Table:
+    """Return the error of each field, in its unit if it has one, and the error of the reference itself beside it."""
     fields = _mapping(metrics, "fields")
     rows = [
         (
             plain(name),
             number(score.get("relative_l2")),
-            number(score.get("max_error")),
+            _measured(score.get("max_error"), (units or {}).get(name, "")),
             plain(score.get("reference") or "none"),
             number(score.get("reference_error")),
         )
@@ -185,6 +185,11 @@ def _audit_rows(metrics: Metrics) -> list[Mapping[str, Any]]:
 def _mapping(metrics: Metrics, key: str) -> dict[str, Mapping[str, Any]]:
     table = metrics.get(key)
     return {k: v for k, v in table.items() if isinstance(v, Mapping)} if isinstance(table, Mapping) else {}
+
+
+def _measured(value: object, unit: str) -> str:
+    text = number(value)
+    return f"{text} {plain(unit)}" if unit and text != MISSING else text
 
 
 def _known(found: Mapping[str, Any]) -> str:
