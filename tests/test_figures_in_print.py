@@ -140,3 +140,14 @@ def test_captions_are_of_what_is_drawn():
         assert "reference" not in told("solution_u", dimension, referenced=False)
     for name in (*AUDIT_FIGURES, "residual", "history", "solution_u"):
         assert alternative(name).rstrip(".") not in told(name, 2)
+
+
+def test_the_collocation_points_shown_are_spread_as_all_of_them_are():
+    count = 1 << 13
+    halton = np.array([int(f"{index:013b}"[::-1], 2) / count for index in range(count)])
+    points = np.column_stack([halton, np.linspace(0, 1, count)])
+    axes = residual_figure({"a": HILL}, PLANE, points).axes[0]
+    (shown,) = axes.lines
+    assert len(shown.get_xdata()) == 1500
+    for share in (np.mean(shown.get_xdata() < 0.5), np.mean(shown.get_ydata() < 0.5)):
+        assert share == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(1500))

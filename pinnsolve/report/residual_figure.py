@@ -75,7 +75,10 @@ def _line(axes: Axes, size: Array, grid: Grid, points: Array | None) -> None:
 
 
 def _thinned(points: Array | None, most: int) -> Array | None:
-    """Return at most so many of the points, evenly taken."""
+    """Return at most so many of the points, drawn without regard to their order.
+
+    Every second point of a low-discrepancy sequence lies in one half of the domain.
+    """
     if points is None or points.ndim != 2 or not len(points):
         return None
-    return points[:: -(-len(points) // most)]
+    return np.random.default_rng(0).permutation(points)[:most]

@@ -151,7 +151,7 @@ def _scatter(quantity: Quantity, values: Array, reference: Array | None) -> Figu
     left, right = figure.subplots(1, 2)
     both = np.isfinite(finite(values)) & np.isfinite(finite(reference))
     limits = _roomy(linear_limits(values[both], reference[both]))
-    left.plot(limits, limits, color=REFERENCE_COLOR, linewidth=0.8, linestyle="--", label="network = reference")
+    left.plot(limits, limits, color=REFERENCE_COLOR, linewidth=0.8, linestyle="--", label="equal")
     left.plot(
         reference[both], values[both], ".", color=SOLUTION_COLOR, markersize=2.5, alpha=0.5, mew=0, rasterized=True
     )
