@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from pinnsolve.errors import ResourceError, RunFolderError
+from pinnsolve.evaluation.classical import ClassicalCost
 from pinnsolve.report import (
     accuracy_table,
     audit_summary_table,
@@ -551,6 +552,9 @@ def test_the_classical_way_stands_beside_the_run():
     short = {"solver": "collocation", "seconds": 3.0, "relative_l2": 1e-3, "reached": False}
     assert "came to 1.00e-3 in 3.00 s, not to the error of this run." in accuracy_table(metrics(classical=short)).note
     assert "classical" not in accuracy_table(metrics(classical=None)).note
+    for reached in (True, False):  # once is enough
+        said = ClassicalCost("chebyshev", 0.4, 1e-9, reached).sentence(59.8)
+        assert accuracy_table(metrics(summary=[said])).note == ""
 
 
 def test_the_accuracy_table_has_the_error_of_the_reference_beside_each_score():

@@ -41,7 +41,7 @@ def health_sentences(problem: Problem, evaluation: Evaluation, loss: float | Non
         )
     if loss is not None and held_out is not None and held_out > _APART * loss and held_out**0.5 > WRONG:
         sentences.append(
-            f"Between the collocation points the residual is {(held_out / loss) ** 0.5:.0f} times as large as at them: "
+            f"Between the collocation points the residual is {(held_out / loss) ** 0.5:.3g} times as large as at them: "
             "the network fits the points, not the equation. More points, or fresh ones more often, may help."
         )
     return sentences

@@ -10,6 +10,7 @@ from typing import Any
 
 Metrics = Mapping[str, Any]
 MISSING = "–"
+_CLASSICAL = ("; this run took", "not to that of this run")  # in what a summary says of the classical solver
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,9 @@ def _accuracy_note(metrics: Metrics, fields: Mapping[str, Mapping[str, Any]]) ->
         if _at_most(score.get("relative_l2"), score.get("reference_error"))
     ]
     classical = metrics.get("classical")
-    if isinstance(classical, Mapping):
+    told = metrics.get("summary")
+    is_told = isinstance(told, list) and any(part in str(sentence) for sentence in told for part in _CLASSICAL)
+    if isinstance(classical, Mapping) and not is_told:
         sentences.append(_classical_note(classical, metrics.get("seconds")))
     return " ".join(sentences)
 
