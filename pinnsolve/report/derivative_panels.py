@@ -47,7 +47,7 @@ class Panels:
         for axes, term in zip(grid.ravel(), shown, strict=False):
             axes.set_title(symbol(term))
         for axes in grid.ravel()[len(shown) :]:
-            axes.set_visible(False)
+            axes.remove()
         if len(names) > len(shown):
             figure.suptitle(f"the first {len(shown)} of {len(names)} derivatives", fontsize="small")
         by_term = dict(zip(shown, grid.ravel(), strict=False))
