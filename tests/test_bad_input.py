@@ -47,6 +47,9 @@ DEEP = "network.width" + ".a" * 9000 + " = 1"
         ('title = "Burgers"', 'title = "B"\nfields = { u = 3 }', r"fields\.u: input should be a valid dict.*, got '3'"),
         ('title = "Burgers"', 'title = "B"\nfields = { u = { range = "+" } }', r"fields\.u\.range: .*'positive'"),
         ('title = "Burgers"', 'title = "B"\nfields = { u = { rang = 3 } }', "unknown key 'rang'; did you mean 'range'"),
+        ("[coordinates]", 'fields = ["u", "u_x"]\n[coordinates]', r"fields\.u_x: 'u_x' also names a derivative of 'u'"),
+        ("x = [-1, 1]", "x = [-1, 1]\nu_xt = [0, 1]", r"coordinates\.u_xt: 'u_xt' also names a derivative of 'u'"),
+        ("= nu*u_xx", "= 1e200*u_xx*1e200", "the coefficient of 'Derivative.*' is not a finite real number"),
         ("[constants]", "[constants]\nb" + ".a" * 9000 + " = 1", "arrays or tables stand too deep in each other"),
     ],
 )

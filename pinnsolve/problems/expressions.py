@@ -230,6 +230,8 @@ def _bounded(value: sympy.Expr) -> sympy.Expr:
         raise ProblemError(f"{str(value)[:80]!r} is not a finite real number")
     if not value.free_symbols:
         _finite(value, "a constant part of the expression")
+    if value.is_Mul:  # 1e200*u*1e200 has a constant part, and SymPy numbers of any size
+        _finite(value.as_coeff_Mul()[0], f"the coefficient of {str(value.as_coeff_Mul()[1])[:60]!r}")
     if isinstance(value, sympy.Rational) and max(value.p.bit_length(), value.q.bit_length()) > _MAX_BITS:
         return sympy.Float(_finite(value, "a constant"))
     return value

@@ -117,13 +117,7 @@ class _Reader:
         return tuple(self._field(read_name(name, "fields", taken), table) for name, table in tables.items())
 
     def _field(self, name: str, table: FieldTable) -> Field:
-        clash = [
-            c
-            for c in self.constants
-            if c.startswith(name + "_") and set(c[len(name) + 1 :]) <= set(self.table.coordinates)
-        ]
-        if clash:
-            raise ProblemError(f"{clash[0]!r} also names a derivative of {name!r}", key=f"constants.{clash[0]}")
+        self._refuse_ambiguous(name)
         key = f"fields.{name}.range"
         bounds = (-math.inf, math.inf)
         if table.range == "positive":
@@ -137,6 +131,16 @@ class _Reader:
             return Field(sympy.Function(name, real=True)(*self.symbols), bounds, table.label, table.unit)
         except ProblemError as error:
             raise error.located(key=key) from None
+
+    def _refuse_ambiguous(self, field: str) -> None:
+        """Raise if a constant, coordinate or other field is called as one of the field's derivatives, such as u_x."""
+        others = {f"constants.{name}": name for name in self.constants}
+        others |= {f"coordinates.{symbol.name}": symbol.name for symbol in self.symbols}
+        others |= {f"fields.{name}": name for name in self.table.fields}
+        for key, other in others.items():
+            along = other.removeprefix(f"{field}_")
+            if along and along != other and set(along) <= set(self.table.coordinates):
+                raise ProblemError(f"{other!r} also names a derivative of {field!r}", key=key)
 
     def _exact(self, scope: Scope) -> dict[str, sympy.Expr]:
         if self.table.manufactured is not None and self.table.reference.exact is not None:
