@@ -149,7 +149,7 @@ def test_equations_that_hold_one_rate_each_are_solved_for_them_as_coupled_ones_a
             "setting device: a device is 'auto', 'cpu', 'cuda', or one of several such as 'cuda:1', got 'gpu'",
         ),
         ("device=3", "setting device: a device is 'auto'"),
-        ("netwrok.width=3", "unknown setting 'netwrok'; did you mean 'network'"),
+        ("netwrok.width=3", "unknown setting 'netwrok.width'; did you mean 'network.width'"),
         ("widht=3", "unknown setting 'widht'; did you mean 'network.width'"),
         ("network.width=3\nseed=4", "network.width"),
     ],

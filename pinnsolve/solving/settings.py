@@ -252,9 +252,9 @@ def _refuse_unknown(values: Mapping[str, Any], model: type[BaseModel], prefix: s
     for key, value in values.items():
         field = model.model_fields.get(key)
         if field is None:
-            names = [*model.model_fields] if prefix or isinstance(value, Mapping) else all_keys()
-            known = [prefix + name for name in names]
-            raise SettingsError(unknown_name("setting", prefix + key, known))
+            known = [prefix + name for name in (all_keys() if not prefix else model.model_fields)]
+            inner = f".{next(iter(value))}" if isinstance(value, Mapping) and value else ""
+            raise SettingsError(unknown_name("setting", f"{prefix}{key}{inner}", known))
         if isinstance(field.default, BaseModel) and isinstance(value, Mapping):
             _refuse_unknown(value, type(field.default), f"{prefix}{key}.")
 
