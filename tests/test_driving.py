@@ -95,6 +95,14 @@ def test_a_jump_limits_steps_and_what_depends_on_space_alone_does_not():
     assert 8 / 1024 < jump < 8 / 64
 
 
+def test_terms_that_are_infinite_at_rest_say_nothing():
+    coordinates, ends = "x = [0, 1]\nt = [0, 8]", [("boundary", "u = 1")]
+    found = driving("u_t = u_xx + sin(3*t)*x/u + log(u)*t", "u = 1", coordinates, ends)
+    assert found.longest_step == 8
+    assert not found.unseen(Mesh(np.linspace(0, 1, 3), 16)).any()
+    assert find_reference(found.evolution.problem).errors["u"] < 1e-9
+
+
 def test_elements_are_cut_where_they_do_not_show_a_source_and_stay_so():
     coordinates, ends = "x = [0, 1]\nt = [0, 1]", [("boundary", "u = 0")]
     found = driving("u_t = u_xx + exp(-((x - 0.313)/0.002)^2)*cos(t)", coordinates=coordinates, ends=ends)

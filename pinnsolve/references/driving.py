@@ -103,10 +103,14 @@ class Driving:
 def _terms(
     expressions: Iterable[sympy.Expr], readings: Sequence[sympy.Symbol], at: dict[sympy.Symbol, sympy.Expr]
 ) -> list[sympy.Expr]:
-    """Return the terms of expressions and of their derivatives by readings, with these put in; constants left out."""
+    """Return the terms of expressions and of their derivatives by readings, with these put in.
+
+    Constants are left out, and what is infinite there.
+    """
     whole = [part for each in expressions for part in (each, *(sympy.diff(each, reading) for reading in readings))]
     terms = {term for part in whole for term in sympy.Add.make_args(part.xreplace(at))}
-    return sorted((term for term in terms if term.free_symbols), key=str)
+    infinite = (sympy.zoo, sympy.nan, sympy.oo, -sympy.oo)
+    return sorted((term for term in terms if term.free_symbols and not term.has(*infinite)), key=str)
 
 
 def _pieces(values: Array) -> int:
