@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,9 +19,10 @@ from pinnsolve.audit.extrapolation import _change
 from pinnsolve.audit.kinks import kinked, smoothness
 from pinnsolve.audit.noise import noise_of, rounding_noise
 from pinnsolve.audit.residuals import _scheme_and_step
-from pinnsolve.audit.sample import Sample, audit_sample
+from pinnsolve.audit.sample import Sample, _spread_over_time, audit_sample, audit_samples
 from pinnsolve.derivatives import exact
 from pinnsolve.networks.activations import activation
+from pinnsolve.networks.piecewise import PiecewiseAnsatz
 from pinnsolve.problems import Partial
 from pinnsolve.problems.loading import parse_problem
 
@@ -52,10 +54,37 @@ def test_steps_and_points_are_no_finer_than_numbers_at_the_far_end():
     assert box((-(2.0**20), 1.0 - 2.0**20)).steps("float64")[0] == 2.0**-33  # the sign does not matter
 
 
+def test_steps_rise_by_a_third_at_least_and_double_at_most():
+    ratios = np.array(box((0.0, 1.0)).steps("float64"))
+    np.testing.assert_allclose(sorted(set(np.round(ratios[1:] / ratios[:-1], 12))), [4 / 3, 1.5, 2.0], rtol=1e-11)
+
+
+def test_parts_share_units_that_fit_the_shortest_window():
+    plane = problem("u_t + u_x = 0", x=(2, 3), t=(1, 3))
+    parts = [Field(torch.sin) for _ in range(3)]
+    found = audit_samples(plane, PiecewiseAnsatz(1, [1.0, 1.5, 2.0, 3.0], parts), 64, 0, CPU)
+    assert [part for part, _ in found] == parts
+    assert sum(len(sample.points) for _, sample in found) == 64
+    for (_, sample), window in zip(found, [(1.0, 1.5), (1.5, 2.0), (2.0, 3.0)], strict=True):
+        assert sample.units == (1.0, 0.5)
+        assert (sample.lower[1], sample.upper[1]) == window
+        assert (sample.points[:, 1] >= window[0]).all()
+        assert (sample.points[:, 1] <= window[1]).all()
+
+
+def test_long_windows_are_audited_before_short_ones():
+    edges = np.concatenate([[0.0], np.linspace(0.5, 1, 21)])  # one that is as long as twenty others together
+    windows = list(pairwise(edges.tolist()))
+    # at (k + 1/2)/8: four times in the long one, then 2.5, 7.5, 12.5 and 17.5 short ones later
+    assert _spread_over_time(SimpleNamespace(windows=windows)) == [0, 3, 8, 13, 18]
+    assert _spread_over_time(SimpleNamespace(windows=windows[:8])) == list(range(8))
+
+
 def test_nodes_may_pass_a_periodic_end_so_that_numbers_there_are_coarser():
     ends = (2.0**12 - 1, 2.0**12)  # in float32 2^-12 apart below 2^12, and 2^-11 beyond
     assert box(ends).resolved("float32")
     assert not box(ends, periodic=(True,)).resolved("float32")
+    assert box((2.0**11 - 1, 2.0**11), periodic=(True,)).resolved("float32")  # at most twice as far
     assert not box((0.0, 1.0), ends, periodic=(False, True)).resolved("float32")  # the coarsest coordinate decides
 
 
