@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pinnsolve.errors import InputError
+from pinnsolve.report.legends import legend_below
+from pinnsolve.report.problem_copy import problem_table, units
+from pinnsolve.report.solution_figure import Quantity
 from pinnsolve.report.style import (
     REFERENCE_COLOR,
     SOLUTION_COLOR,
@@ -43,23 +47,26 @@ def animate(folder: RunFolder) -> list[Path]:
         shown = ", ".join(names)
         raise InputError(f"--animate needs a solution over one space coordinate and time; this one is over {shown}")
     written = []
+    known_units = units(problem_table(folder))
     with figure_style():
         for field in metrics["fields"]:
-            frames = list(_frames(field, solution, names, str(time)))
+            quantity = Quantity(field, known_units.get(field, ""))
+            frames = list(_frames(quantity, solution, names, str(time)))
             for kind, content in _films(frames).items():
                 written.append(folder.write_figure(f"animation_{label(field)}.{kind}", content))
     return written
 
 
 def _frames(
-    field: str, solution: Mapping[str, NDArray[Any]], names: list[str], time: str
+    quantity: Quantity, solution: Mapping[str, NDArray[Any]], names: list[str], time: str
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield frames (height, width, 3): the field and its reference over space, at evenly spaced times."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     space = next(name for name in names if name != time)
     x, times = solution[f"axis_{space}"], solution[f"axis_{time}"]
-    values, reference = (_time_first(solution.get(key), names, time) for key in (field, f"{field}_reference"))
+    keys = quantity.field, f"{quantity.field}_reference"
+    values, reference = (_time_first(solution.get(key), names, time) for key in keys)
     assert values is not None
     low, high = linear_limits(values, *([] if reference is None else [reference]))
     room = 0.06 * (high - low)
@@ -67,19 +74,29 @@ def _frames(
     canvas = FigureCanvasAgg(figure)
     figure.set_dpi(RESOLUTION)
     axes = figure.subplots()
-    axes.set(xlim=(x[0], x[-1]), ylim=(low - room, high + room), xlabel=symbol(space), ylabel=symbol(field))
+    axes.set(xlim=(x[0], x[-1]), ylim=(low - room, high + room), xlabel=symbol(space), ylabel=quantity.named())
     axes.grid(True)
     if reference is not None:
         (truth,) = axes.plot(x, reference[0], color=REFERENCE_COLOR, linewidth=2.6, alpha=0.35, label="reference")
     (line,) = axes.plot(x, values[0], color=SOLUTION_COLOR, label="network")
-    axes.legend(loc="upper right")
+    legend_below(figure, axes.get_legend_handles_labels()[0])
     for index in np.unique(np.linspace(0, len(times) - 1, FRAMES).astype(int)):
         line.set_ydata(values[index])
         if reference is not None:
             truth.set_ydata(reference[index])
-        axes.set_title(f"{label(time)} = {times[index]:.3f}")
+        axes.set_title(f"{label(time)} = {_moment(times[index], times[-1] - times[0])}")
         canvas.draw()
         yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _moment(time: float, span: float) -> str:
+    """Return a time to a thousandth of the whole span or better, all with as many digits.
+
+    >>> _moment(0.25, 1.0), _moment(3e-6, 1e-5), _moment(1234.0, 2e4)
+    ('0.250', '0.00000300', '1234')
+    """
+    decimals = 3 - math.floor(math.log10(span)) if span > 0 else 3
+    return f"{time:.{min(max(decimals, 0), 15)}f}"
 
 
 def _time_first(values: NDArray[Any] | None, names: list[str], time: str) -> NDArray[Any] | None:
