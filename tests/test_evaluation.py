@@ -124,6 +124,15 @@ def test_a_wrong_answer_is_one_that_errs_by_two_percent_at_a_tenth_of_that_as_lo
         assert all("the answer is wrong by" in text for text in found)
 
 
+def test_a_second_solution_is_told_from_a_wrong_one(problem_from):
+    problem = problem_from(TRANSPORT)
+    wrong = evaluation_of(problem, lambda p: -_wave(p), _wave)  # as of u_x^2 = f, whose solutions come in pairs
+    for held_out, has_others in ((1e-21, True), (1e-19, False), (None, False)):
+        (text,) = health_sentences(problem, wrong, 1e-22, held_out)
+        assert ("more than one solution" in text) is has_others
+        assert ("do not trust" in text) is not has_others
+
+
 def test_a_solution_is_flat_below_a_twentieth_of_the_reference(problem_from):
     problem = problem_from(TRANSPORT)
     for share, told in ((0.051, 0), (0.049, 1)):

@@ -10,6 +10,7 @@ from pinnsolve.problems import Problem
 from pinnsolve.problems.lint_scales import field_sizes
 
 LOW_LOSS = 0.1  # √loss below this share of the error makes a wrong answer look right
+SOLVED = 1e-20  # held-out objective of a function that solves the problem: residuals of 1e-10 of their scale
 WRONG = 0.02  # relative error from which an answer is called wrong
 FLAT = 0.05  # spread, relative to the reference's, of a solution that is nearly constant
 FLAT_ALONE = 1e-4  # spread, relative to the data, where there is no reference
@@ -34,17 +35,26 @@ def health_sentences(problem: Problem, evaluation: Evaluation, loss: float | Non
     ]
     error = evaluation.error
     if error is not None and loss is not None and error > WRONG and loss**0.5 < LOW_LOSS * error:
-        sentences.append(
-            f"The loss is low ({loss:.1e}) but the answer is wrong by {error:.1%}: the equations are nearly "
-            "satisfied at the collocation points by another function. More points, a softer activation, hard "
-            "constraints or another seed may help; do not trust this solution."
-        )
+        sentences.append(f"The loss is low ({loss:.1e}) but the answer is wrong by {error:.1%}: {_why(held_out)}")
     if loss is not None and held_out is not None and held_out > _APART * loss and held_out**0.5 > WRONG:
         sentences.append(
             f"Between the collocation points the residual is {(held_out / loss) ** 0.5:.3g} times as large as at them: "
             "the network fits the points, not the equation. More points, or fresh ones more often, may help."
         )
     return sentences
+
+
+def _why(held_out: float | None) -> str:
+    if held_out is not None and held_out < SOLVED:
+        return (
+            "this function satisfies equations and conditions to rounding, on points that training never saw, too. "
+            "The problem has more than one solution, or a tiny residual allows a large error; another seed may find "
+            "the one of the reference, and a condition more would tell them apart."
+        )
+    return (
+        "the equations are nearly satisfied at the collocation points by another function. More points, a softer "
+        "activation, hard constraints or another seed may help; do not trust this solution."
+    )
 
 
 def trivial_sentences(problem: Problem, evaluation: Evaluation) -> list[str]:
