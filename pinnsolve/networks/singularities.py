@@ -1,8 +1,9 @@
 r"""Functions in which solutions are smooth where the coordinates are not enough: at corners and around holes.
 
 At a corner of angle ω a solution of a second-order elliptic equation behaves like powers of ζ = z^α, z = x + iy from
-the corner, α = π/ω (half of that where a value on one side meets a slope on the other). Where a multiple m = kα is a
-whole number, z^m log z joins them. In x, y, and the real and imaginary parts of these the solution is smooth.
+the corner, α = π/ω (half of that where a value on one side meets a slope on the other, as they may on a straight side,
+ω = π). Where a multiple m = kα is a whole number, z^m log z joins them. In x, y, and the real and imaginary parts of
+these the solution is smooth.
 
 Around a hole a solution is a smooth function of x, y (what comes from outside it) and of the inverse 1/w and log |w|
 (what comes from within it), where w maps the outside of the hole to that of the unit disk: w = z/R for a disk,
@@ -26,12 +27,14 @@ import numpy as np
 import sympy
 
 from pinnsolve.problems import Condition, Problem
+from pinnsolve.problems.changes import condition_changes, given_kinds
 from pinnsolve.problems.geometry import Domain, Part, Round, Shape
 from pinnsolve.problems.geometry.corners import Corner
 from pinnsolve.problems.geometry.domain import Piece
 
 MOST = 8  # singularities that a network is given the functions of, the strongest first: each costs lm some inputs
 SMOOTH = 4.0  # exponents from here on need no functions of their own: u has three continuous derivatives
+_TINY = sympy.Float("1e-24")  # a square distance beyond rounding; changes √z by less than 1e-12 where |z| > 1e-8
 _RESONANT = 3  # multiples of α that are looked at, and the highest power that comes with a logarithm
 _LOOKS = 2**10  # points along the cut of a root that tell whether it meets the domain
 _STRAIGHT = 1e-3  # a corner that differs from π by less is none
@@ -75,8 +78,12 @@ class Complex:
 
     @property
     def logarithm(self) -> Complex:
-        """log |z| + i arg z, |arg z| < π; the argument is 2 atan(y / (x + |z|)), smooth off the negative axis."""
-        return Complex(sympy.log(self.square) / 2, 2 * sympy.atan(self.im / (self.re + sympy.sqrt(self.square))))
+        """log |z| + i arg z, |arg z| < π; the argument is 2 atan(y / (x + |z|)), smooth off the negative axis.
+
+        Both are numbers where z is zero, so that its powers are zero there.
+        """
+        square = self.square + _TINY
+        return Complex(sympy.log(square) / 2, 2 * sympy.atan(self.im / (self.re + sympy.sqrt(square))))
 
     def __mul__(self, other: Complex) -> Complex:
         return Complex(self.re * other.re - self.im * other.im, self.re * other.im + self.im * other.re)
@@ -92,19 +99,38 @@ class Complex:
 
 
 def singularities(problem: Problem) -> list[Singularity]:
-    """Return the corners and holes of a problem's domain, strongest first; none for a box or an interval.
+    """Return the corners and holes of a problem's domain, strongest first; of a box, where values meet slopes.
 
     Trained layers find their own way around holes and into right angles (8e-7 on Poisson-Boltzmann's equation with
     four holes), at less cost with fewer inputs: for nonlinear problems only re-entrant corners count.
     """
     domain = problem.domain
-    if domain is None or len(domain.axes) < 2:
+    if domain is None:
+        return _on_sides(problem)
+    if len(domain.axes) < 2:
         return []
     found = [_hole(shape, domain) for shape in _holes(domain)]
-    if all(partial.order <= 2 for partial in problem.partials):
-        found += [_corner(corner, exponent, domain) for corner, exponent in _rough_corners(problem, domain)]
+    if _is_second_order(problem):
+        corners = _rough_corners(problem, domain)
+        found += [_singularity(_from_corner(corner, domain), exponent) for corner, exponent in corners]
     needed = [each for each in found if problem.is_linear or each.exponent < 1]
     return sorted(needed, key=lambda each: each.exponent)[:MOST]
+
+
+def _is_second_order(problem: Problem) -> bool:
+    return all(partial.order <= 2 for partial in problem.partials)
+
+
+def _on_sides(problem: Problem) -> list[Singularity]:
+    """Return what is singular on the sides of a rectangle: right angles are not, where a value meets a slope is."""
+    found = []
+    for change in condition_changes(problem)[:MOST] if _is_second_order(problem) else []:
+        axes = [axis for axis in range(len(problem.symbols)) if axis != problem.time_axis]
+        size = max(problem.coordinates[axis].length for axis in axes)
+        x, y = (sympy.Float(component) for component in change.inward)
+        offset = [(problem.symbols[axis] - p) / size for axis, p in zip(axes, change.place, strict=True)]
+        found.append(_singularity(Complex(*offset) * Complex(x, -y), 0.5))
+    return found
 
 
 def _rough_corners(problem: Problem, domain: Domain) -> list[tuple[Corner, float]]:
@@ -121,17 +147,12 @@ def _rough_corners(problem: Problem, domain: Domain) -> list[tuple[Corner, float
 
 def _given(piece: Piece, conditions: Sequence[Condition]) -> frozenset[tuple[str, bool]]:
     """Return of which fields values and of which slopes are given on a side."""
-    return frozenset(
-        (partial.field, partial.order == 0)
-        for condition in conditions
-        if isinstance(condition.face, Part) and piece in condition.face.pieces
-        for partial in condition.residual.partials
-        if partial.order == max(each.order for each in condition.residual.partials)
-    )
+    own = [each for each in conditions if isinstance(each.face, Part) and piece in each.face.pieces]
+    return frozenset().union(*map(given_kinds, own))
 
 
-def _corner(corner: Corner, exponent: float, domain: Domain) -> Singularity:
-    z = _from_corner(corner, domain)
+def _singularity(z: Complex, exponent: float) -> Singularity:
+    """Return that of a corner, where z is zero."""
     near = Fraction(exponent).limit_denominator(_RESONANT)
     whole = near.numerator if abs(near - exponent) < 1e-6 else 0
     powers = [] if near.denominator == 1 and whole else [z**exponent]
