@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line does, before torch is loaded
 
@@ -15,6 +16,10 @@ import torch
 
 from pinnsolve.problems import Problem
 from pinnsolve.problems.loading import parse_problem
+
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:  # as in the background of a script; what tests start would ignore it
+        signal.signal(number, handler)
 
 BURGERS = """
 title = "Burgers"
