@@ -337,6 +337,15 @@ def test_sides_of_one_kind_and_corners_are_no_changes(problem_from):
     assert condition_changes(problem_from(at_corner.replace('where = "y = 1 and x < -1"', 'where = "x = -1"'))) == []
 
 
+def test_the_end_of_an_inflow_and_equations_of_first_order_have_no_such_place(problem_from):
+    inflow = crack("y = 1").replace('[[conditions]]\nwhere = "y = 1 and x > 0.3"\nequation = "dn(u) = 0"\n', "")
+    assert inflow != crack("y = 1")
+    assert condition_changes(problem_from(inflow)) == []
+    advected = problem_from(crack("y = 1").replace("laplacian(u) = 0", "u_x + u_y = 0"))
+    assert len(condition_changes(advected)) == 1
+    assert singularities(advected) == []
+
+
 def test_changes_in_space_are_found_beside_time(problem_from):
     heat = (
         crack("y = 1")

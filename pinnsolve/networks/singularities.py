@@ -124,7 +124,8 @@ def _is_second_order(problem: Problem) -> bool:
 def _on_sides(problem: Problem) -> list[Singularity]:
     """Return what is singular on the sides of a rectangle: right angles are not, where a value meets a slope is."""
     found = []
-    for change in condition_changes(problem)[:MOST] if _is_second_order(problem) else []:
+    has_second = any(partial.order == 2 for equation in problem.equations for partial in equation.partials)
+    for change in condition_changes(problem)[:MOST] if has_second and _is_second_order(problem) else []:
         axes = [axis for axis in range(len(problem.symbols)) if axis != problem.time_axis]
         size = max(problem.coordinates[axis].length for axis in axes)
         x, y = (sympy.Float(component) for component in change.inward)

@@ -77,8 +77,8 @@ def _changes(
     there = [kinds(position) for position in positions]
     found = []
     for k in range(_SAMPLES - 1):
-        if there[k] == there[k + 1]:
-            continue
+        if there[k] == there[k + 1] or not (there[k] and there[k + 1]):
+            continue  # of one kind, or the end of an inflow, beyond which nothing is given
         low, high = positions[k], positions[k + 1]
         for _ in range(_BISECTIONS):
             middle = 0.5 * (low + high)
