@@ -445,8 +445,8 @@ def test_every_network_solves_widens_and_is_audited(problem_from, network):
     settings["training.windows"] = 1  # in short windows random features alone would do
     solution = pinnsolve.solve(problem_from(DECAY), settings, steps=5, points=128, time_limit=600.0)
     t = np.linspace(0, 1, 101)
-    # 408 smooth units leave rounding; kinked ones are damped, which leaves a part KINK_DAMPING of what the small network
-    # lacks: at most the variation of the solution, 1/2
+    # 408 smooth units leave rounding; kinked ones are damped, which leaves a part KINK_DAMPING of what the small
+    # network lacks: at most the variation of the solution, 1/2
     error = np.abs(solution(t)["u"] - 1 / (1 + t)).max()
     assert error < (0.5 * KINK_DAMPING if network.get("activation") == "elu" else 1e-9)
     assert "widen" in {progress.training.stage for progress in solution.history}
