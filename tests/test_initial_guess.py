@@ -56,7 +56,7 @@ def test_a_start_that_is_finite_stays_as_it_is(problem_from):
     session = prepare(problem_from(REACTOR.replace("1/T", "0*T")), resolve_settings({}))
     output = session.ansatz.network.output
     before = parameters_to_vector(output.parameters()).detach().clone()
-    begin_finite(session.training.objective, output, session.training.held_out)
+    begin_finite(session.training.objective, session.ansatz.network, session.training.held_out)
     assert torch.equal(parameters_to_vector(output.parameters()), before)
     assert before.abs().min() < before.abs().max()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_text
-import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -47,7 +46,9 @@ def reference_kind(problem: Problem) -> str:
 def show_command(name: str, folder: Path | None, latex: bool) -> None:
     """Print a problem as its file states it, with what was derived from it."""
     problem = load_problem(name, folder)
-    table = tomllib.loads(problem.text.lstrip("\ufeff").replace("\r\n", "\n"))
+    from pinnsolve.problems.schema import toml_table  # beside Pydantic, which a list does without
+
+    table = toml_table(problem.text.encode())
     writer = _writer(problem, latex)
     if latex:
         for line in [writer.equation(text) for text in table["equations"].values()] + _conditions(table, writer, latex):

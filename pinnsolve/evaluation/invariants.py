@@ -82,7 +82,7 @@ def _drift(problem: Problem, invariant: Invariant, ansatz: nn.Module, differenti
 def _quadrature(problem: Problem, times: Array, panels: int) -> tuple[Array, Array]:
     """Return points (times · M, d), time slowest, and the weights (M,) of the space coordinates."""
     assert problem.time_axis is not None
-    space = [axis for axis in range(len(problem.coordinates)) if axis != problem.time_axis]
+    space = problem.space_axes
     rules = [_panels(problem.coordinates[axis].lower, problem.coordinates[axis].upper, panels) for axis in space]
     mesh = np.meshgrid(times, *(nodes for nodes, _ in rules), indexing="ij")
     points = np.empty((mesh[0].size, len(problem.coordinates)))

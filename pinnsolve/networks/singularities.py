@@ -110,23 +110,19 @@ def singularities(problem: Problem) -> list[Singularity]:
     if len(domain.axes) < 2:
         return []
     found = [_hole(shape, domain) for shape in _holes(domain)]
-    if _is_second_order(problem):
+    if problem.order <= 2:
         corners = _rough_corners(problem, domain)
         found += [_singularity(_from_corner(corner, domain), exponent) for corner, exponent in corners]
     needed = [each for each in found if problem.is_linear or each.exponent < 1]
     return sorted(needed, key=lambda each: each.exponent)[:MOST]
 
 
-def _is_second_order(problem: Problem) -> bool:
-    return all(partial.order <= 2 for partial in problem.partials)
-
-
 def _on_sides(problem: Problem) -> list[Singularity]:
     """Return what is singular on the sides of a rectangle: right angles are not, where a value meets a slope is."""
-    found = []
-    has_second = any(partial.order == 2 for equation in problem.equations for partial in equation.partials)
-    for change in condition_changes(problem)[:MOST] if has_second and _is_second_order(problem) else []:
-        axes = [axis for axis in range(len(problem.symbols)) if axis != problem.time_axis]
+    if problem.order != 2:
+        return []
+    found, axes = [], problem.space_axes
+    for change in condition_changes(problem)[:MOST]:
         size = max(problem.coordinates[axis].length for axis in axes)
         x, y = (sympy.Float(component) for component in change.inward)
         offset = [(problem.symbols[axis] - p) / size for axis, p in zip(axes, change.place, strict=True)]

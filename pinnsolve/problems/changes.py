@@ -1,8 +1,8 @@
-"""Places on the sides of a rectangle where the kind of condition changes: a value on one side of it, a slope beyond."""
+"""Where along a side of a domain one thing gives way to another: the kind of condition, or a condition itself."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pinnsolve.problems.conditions import Condition, Face
 from pinnsolve.problems.problem import Problem
 
-_SAMPLES = 2**10  # places along a side between which changes are sought
+_SAMPLES = 2**10  # places along a side of a rectangle between which changes are sought
 _BISECTIONS = 50
 
 Kinds = frozenset[tuple[str, bool]]  # fields with a given value (True) or a given slope (False)
@@ -30,6 +30,30 @@ class Change:
     inward: tuple[float, float]
 
 
+def labelled_parts(
+    label: Callable[[NDArray[np.float64]], NDArray[np.int64]], samples: int
+) -> tuple[list[int], list[float]]:
+    """Return the labels of the parts of a side in their order, and the positions in (0, 1) where one ends.
+
+    Args:
+        label: a number for each position (N,) along the side.
+        samples: between which changes are sought; a shorter part than their distance is not seen.
+    """
+    positions = (np.arange(samples) + 0.5) / samples
+    found = label(positions)
+    changes = np.flatnonzero(found[1:] != found[:-1])
+    ends = [_bisected(label, positions[k], positions[k + 1]) for k in changes]
+    return [int(found[0]), *(int(found[k + 1]) for k in changes)], ends
+
+
+def _bisected(label: Callable[[NDArray[np.float64]], NDArray[np.int64]], low: float, high: float) -> float:
+    first = label(np.array([low]))[0]
+    for _ in range(_BISECTIONS):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if label(np.array([middle]))[0] == first else (low, middle)
+    return 0.5 * (low + high)
+
+
 def given_kinds(condition: Condition) -> Kinds:
     """Return of which fields a condition gives values and of which slopes, by its highest derivatives."""
     partials = condition.residual.partials
@@ -39,51 +63,43 @@ def given_kinds(condition: Condition) -> Kinds:
 
 def condition_changes(problem: Problem) -> list[Change]:
     """Return the changes along the sides of a rectangle, corners left out; none on other domains."""
-    axes = [axis for axis in range(len(problem.coordinates)) if axis != problem.time_axis]
-    if problem.domain is not None or len(axes) != 2:
+    if problem.domain is not None or len(problem.space_axes) != 2:
         return []
-    found = []
-    for axis, along in (axes, axes[::-1]):
-        for side in ("lower", "upper"):
-            own = [
-                condition
-                for condition in problem.conditions
-                if isinstance(condition.face, Face) and (condition.face.axis, condition.face.side) == (axis, side)
-            ]
-            inward = 1.0 if side == "lower" else -1.0
-            for place in _changes(problem, own, axis, along, side == "lower"):
-                vector = (inward, 0.0) if axis == axes[0] else (0.0, inward)
-                found.append(Change((float(place[axes[0]]), float(place[axes[1]])), vector))
-    return found
+    faces = dict.fromkeys(each.face for each in problem.conditions if isinstance(each.face, Face))
+    return [
+        change
+        for face in faces
+        if face.axis in problem.space_axes
+        for change in _changes(problem, face, [each for each in problem.conditions if each.face == face])
+    ]
 
 
-def _changes(
-    problem: Problem, conditions: Sequence[Condition], axis: int, along: int, is_lower: bool
-) -> list[NDArray[np.float64]]:
-    """Return the points (d,) of a side where the kind changes, in the middle of the time."""
+def _changes(problem: Problem, face: Face, conditions: Sequence[Condition]) -> list[Change]:
+    """Return the changes along one side, in the middle of the time."""
     if not any(condition.restrictions for condition in conditions):
         return []
-    lower, upper = problem.box
-    base = 0.5 * (lower + upper)
-    base[axis] = (lower if is_lower else upper)[axis]
+    space, (lower, upper) = list(problem.space_axes), problem.box
+    (along,) = (axis for axis in space if axis != face.axis)
 
-    def kinds(position: float) -> Kinds:
-        point = base.copy()
-        point[along] = lower[along] + position * (upper[along] - lower[along])
-        holding = [c for c in conditions if all(each.holds(point[None])[0] for each in c.restrictions)]
-        return frozenset().union(*map(given_kinds, holding))
+    def points(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        found = np.tile(0.5 * (lower + upper), (len(positions), 1))
+        found[:, face.axis] = (lower if face.side == "lower" else upper)[face.axis]
+        found[:, along] = lower[along] + positions * (upper[along] - lower[along])
+        return found
 
-    positions = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
-    there = [kinds(position) for position in positions]
-    found = []
-    for k in range(_SAMPLES - 1):
-        if there[k] == there[k + 1] or not (there[k] and there[k + 1]):
-            continue  # of one kind, or the end of an inflow, beyond which nothing is given
-        low, high = positions[k], positions[k + 1]
-        for _ in range(_BISECTIONS):
-            middle = 0.5 * (low + high)
-            low, high = (middle, high) if kinds(middle) == there[k] else (low, middle)
-        point = base.copy()
-        point[along] = lower[along] + high * (upper[along] - lower[along])
-        found.append(point)
-    return found
+    given = list(dict.fromkeys(map(given_kinds, conditions)))
+
+    def label(positions: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return a number whose bits say which kinds of conditions hold."""
+        code = np.zeros(len(positions), dtype=np.int64)
+        for condition in conditions:
+            code |= condition.holds(points(positions)).astype(np.int64) << given.index(given_kinds(condition))
+        return code
+
+    labels, ends = labelled_parts(label, _SAMPLES)
+    inward = [float(-face.sign) if axis == face.axis else 0.0 for axis in space]
+    return [
+        Change(tuple(points(np.array([end]))[0, space].tolist()), (inward[0], inward[1]))
+        for end, before, after in zip(ends, labels, labels[1:], strict=False)
+        if before and after  # not the end of an inflow, beyond which nothing is given
+    ]

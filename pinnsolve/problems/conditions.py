@@ -66,3 +66,10 @@ class Condition:
     def name(self) -> str:
         """The name under which residuals are reported."""
         return self.residual.name
+
+    def holds(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return at which of the points (N, d) of its face the condition holds: on the whole face, or on a part."""
+        held = np.ones(len(points), dtype=bool)
+        for restriction in self.restrictions:
+            held &= restriction.holds(points)
+        return held

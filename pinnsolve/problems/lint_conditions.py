@@ -128,7 +128,7 @@ def _covered(condition: Condition, points: NDArray[np.float64]) -> NDArray[np.bo
     """Return at which points (N, d) of a domain's boundary a condition holds."""
     assert isinstance(condition.face, Part)
     mask = condition.face.holds(points[:, condition.face.domain.axes])
-    return np.logical_and.reduce([mask, *(restriction.holds(points) for restriction in condition.restrictions)])
+    return mask & condition.holds(points)
 
 
 def _floating(problem: Problem) -> list[Finding]:
@@ -154,8 +154,7 @@ class _Datum:
         with np.errstate(all="ignore"):
             (found,) = self.value(numpy_functions(), list(points.T))
         values = np.array(np.broadcast_to(np.asarray(found, dtype=np.float64), len(points)))
-        for restriction in self.condition.restrictions:
-            values[~restriction.holds(points)] = np.nan
+        values[~self.condition.holds(points)] = np.nan
         return values
 
 

@@ -43,9 +43,7 @@ class Place:
             points = self._in_box(unit, np.arange(len(self.problem.coordinates)))
             return points[self.problem.contains(points)]
         points = self._on_part(unit, condition.face) if isinstance(condition.face, Part) else self._on_face(unit)
-        for restriction in condition.restrictions:
-            points = points[restriction.holds(points)]
-        return points
+        return points[condition.holds(points)]
 
     def towards_ends(self, unit: Points) -> Points:
         """Return positions in the unit cube (N, dimension) that gather where a coordinate begins and ends.

@@ -169,6 +169,11 @@ class Problem:
         return None if self.time is None else self.coordinate_names.index(self.time)
 
     @property
+    def space_axes(self) -> tuple[int, ...]:
+        """The columns of the space coordinates."""
+        return tuple(axis for axis in range(len(self.coordinates)) if axis != self.time_axis)
+
+    @property
     def box(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The lower and upper corners of the smallest box around the domain, each of shape (d,)."""
         lower = np.array([coordinate.lower for coordinate in self.coordinates])

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
-from pinnsolve.problems.problem import Condition, Face, Problem
+from pinnsolve.problems.problem import Face, Problem
 
 _SAMPLES = 10  # as a power of two
 
@@ -41,7 +41,7 @@ def uncovered_shares(problem: Problem) -> dict[Face, float]:
     shares = {}
     for face in dict.fromkeys(c.face for c in problem.conditions if isinstance(c.face, Face)):
         here = [condition for condition in problem.conditions if condition.face == face]
-        covered = np.any([_holds(condition, points_on(problem, face)) for condition in here], axis=0)
+        covered = np.any([condition.holds(points_on(problem, face)) for condition in here], axis=0)
         if not covered.all():
             shares[face] = float(1 - covered.mean())
     return shares
@@ -74,9 +74,3 @@ def is_determined(problem: Problem) -> bool:
     axes: Sequence[int] = [axis for axis, coordinate in enumerate(problem.coordinates) if not coordinate.periodic]
     (name,) = problem.field_names
     return all(conditions_along(problem, axis, name) >= order_of(problem, name, axis) for axis in axes)
-
-
-def _holds(condition: Condition, points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return at which points (N, d) of its face a condition holds."""
-    inside = [restriction.holds(points) for restriction in condition.restrictions]
-    return np.all(inside, axis=0) if inside else np.ones(len(points), bool)

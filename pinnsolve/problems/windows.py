@@ -110,4 +110,4 @@ def _occurs(condition: Condition, coordinates: Sequence[Coordinate]) -> bool:
     points = np.array([c.lower for c in coordinates]) + np.array([c.length for c in coordinates]) * unit
     face = condition.face
     points[:, face.axis] = coordinates[face.axis].lower if face.side == "lower" else coordinates[face.axis].upper
-    return bool(np.all([restriction.holds(points) for restriction in condition.restrictions], axis=0).any())
+    return bool(condition.holds(points).any())

@@ -228,9 +228,7 @@ def _face_points(problem: Problem, condition: Condition, bases: Sequence[Basis])
         for axis, basis in enumerate(bases)
     ]
     points = _product_points(axes)
-    for restriction in condition.restrictions:
-        points = points[restriction.holds(points)]
-    return points
+    return points[condition.holds(points)]
 
 
 def _product_points(axes: Sequence[Array]) -> Points:

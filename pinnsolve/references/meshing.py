@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial import Delaunay
 
 from pinnsolve.problems import Condition
+from pinnsolve.problems.changes import labelled_parts
 from pinnsolve.problems.geometry import Domain, Flat
 from pinnsolve.problems.geometry.domain import Piece
 
@@ -65,11 +66,8 @@ def boundary_curves(domain: Domain, conditions: Sequence[Condition]) -> list[Cur
             code = sum((1 << k) * held.astype(np.int64) for k, held in enumerate(holds))
             return np.where(domain.bounds(piece, points), code, -1)
 
-        share = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
-        found = label(share)
-        jumps = np.flatnonzero(found[1:] != found[:-1])
-        cuts = [0.0, *(_bisected(label, share[k], share[k + 1]) for k in jumps), 1.0]
-        marks = [found[0], *(found[k + 1] for k in jumps)]
+        marks, changes = labelled_parts(label, _SAMPLES)
+        cuts = [0.0, *map(_snapped, changes), 1.0]
         ends = zip(pairwise(cuts), marks, strict=True)
         curves += [Curve(piece, a, b) for (a, b), mark in ends if mark >= 0 and b - a > _SNAP]
     return curves
@@ -90,13 +88,9 @@ def _holds(condition: Condition, domain: Domain, points: Points) -> NDArray[np.b
     return np.asarray(held, dtype=bool)
 
 
-def _bisected(label: Any, low: float, high: float) -> float:
-    """Return where along a side the label changes, snapped to the side's ends."""
-    first = label(np.array([low]))[0]
-    for _ in range(50):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if label(np.array([middle]))[0] == first else (low, middle)
-    return 0.0 if low < _SNAP else 1.0 if high > 1 - _SNAP else 0.5 * (low + high)
+def _snapped(position: float) -> float:
+    """Return a position along a side, or the end of the side that it is close to."""
+    return 0.0 if position < _SNAP else 1.0 if position > 1 - _SNAP else position
 
 
 def coarse_mesh(domain: Domain, curves: list[Curve]) -> tuple[Points, Indices, Points]:

@@ -13,15 +13,7 @@ from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
 from pinnsolve.report.legends import legend_below, legend_columns
-from pinnsolve.report.style import (
-    WIDTH,
-    Array,
-    label,
-    log_limits,
-    new_figure,
-    nothing,
-    positive,
-)
+from pinnsolve.report.style import WIDTH, Array, label, log_limits, new_figure, nothing, positive
 
 Summary = Mapping[str, Any]
 # Okabe and Ito (2008); with more methods than colours, markers and dashes tell them apart: 7 and 8 are coprime

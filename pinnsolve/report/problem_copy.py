@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from typing import Any
 
+from pinnsolve.problems.schema import toml_table
 from pinnsolve.runs import RunFolder
 
 
@@ -14,8 +14,8 @@ def problem_table(folder: RunFolder) -> dict[str, Any]:
     if not folder.has("problem.toml"):
         return {}
     try:
-        return tomllib.loads(folder.problem_text().lstrip("\ufeff").replace("\r\n", "\n"))
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError):
+        return toml_table(folder.problem_text().encode())
+    except (RecursionError, ValueError):
         return {}
 
 

@@ -67,7 +67,7 @@ def prepare_window(
     )
     held_out = _held_out_points(problem, constraints, seed, dtype, device)
     if features is None:  # features begin with zero output weights
-        begin_finite(objective, ansatz.network.output, held_out)
+        begin_finite(objective, ansatz.network, held_out)
     plan, why = _plan(problem, ansatz, objective, constraints, settings, seed, features)
     training = Training(
         ansatz=ansatz,

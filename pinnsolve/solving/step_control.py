@@ -31,7 +31,6 @@ FEWEST = 100  # features
 # share of the time limit before which a small residual is worth any halving, too: in time alone windows grow again
 # after an initial layer or a jump, and no pace can be told from the shortest
 STRICT = {0: 0.5}
-OTHER_STRICT = 0.0
 LATE = 0.9  # share of the time limit after which all that is left of the time is the last window
 
 
@@ -114,7 +113,7 @@ class StepControl:
         halves_to_come = 2 * (1 - march.ends[-2]) / march.last_length
         in_time = (
             left > UNSOLVED
-            or budget.elapsed < STRICT.get(self.space, OTHER_STRICT) * self.time_limit
+            or budget.elapsed < STRICT.get(self.space, 0.0) * self.time_limit
             or stage.took * float(halves_to_come) < SOLVING * (self.time_limit - budget.elapsed)
         )
         possible = march.last_length > SHORTEST and march.count < MOST_WINDOWS and (self.idle < RIGID or not self.space)

@@ -25,6 +25,7 @@ SCALES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of random features, per half 
 SMALL_SCALES = (0.25, 0.5)  # of a coordinate along which the solution hardly turns
 RESOLVED = 1e-4  # a held-out objective below this tells good scales from bad ones
 _PLANE = 3  # groups of inputs: two coordinates, and the functions of corners and holes
+NEIGHBOURS = (1.5, 1 / 1.5, 2.0, 0.5)  # times a coordinate's scale
 NEIGHBOUR_WIDTH = 800  # up to this width scales are refined coordinate by coordinate
 LEAST_GROWTH = 1.25  # a layer hardly wider than the last gains next to nothing
 PLANNED = 0.8  # of the time that is left, for the solve of the next layer
@@ -125,7 +126,7 @@ class RandomFeatureStage(Stateless):
 
     def _is_cheap(self, width: int, left: float) -> bool:
         """Whether a look at neighbouring scales leaves time for a layer of twice the width."""
-        return width <= NEIGHBOUR_WIDTH and (4 * len(self.groups) + GROWTH) * self._longest <= left
+        return width <= NEIGHBOUR_WIDTH and (len(NEIGHBOURS) * len(self.groups) + GROWTH) * self._longest <= left
 
     def _is_last(self, width: int, left: float) -> bool:
         """Whether no wider layer will follow."""
@@ -143,11 +144,16 @@ class RandomFeatureStage(Stateless):
     def _climb(self, *factors: float) -> Iterator[FeatureTrial]:
         """Yield the best trial with all its scales multiplied by each factor, as long as that helps."""
         for factor in factors:
-            while True:
-                trial = FeatureTrial(self._best.activation, tuple(factor * scale for scale in self._best.scales))
-                yield trial
-                if trial is not self._best:
-                    break
+            yield from self._follow((factor,) * len(self.groups))
+
+    def _follow(self, factors: Sequence[float]) -> Iterator[FeatureTrial]:
+        """Yield the best trial with its scales multiplied by these factors, again and again as long as that helps."""
+        while True:
+            scales = tuple(factor * scale for factor, scale in zip(factors, self._best.scales, strict=True))
+            trial = FeatureTrial(self._best.activation, scales)
+            yield trial
+            if trial is not self._best:
+                return
 
     def _growth(self, left: float) -> float:
         """Return how many times wider the next layer can be, at most twice, for one solve in the seconds left."""
@@ -155,15 +161,10 @@ class RandomFeatureStage(Stateless):
 
     def _outwards(self) -> Iterator[FeatureTrial]:
         """Yield the best trial with one coordinate's scale doubled or halved, as long as that helps."""
-        for axis in range(len(self.groups) if len(self.groups) > 1 else 0):
-            for factor in (2.0, 0.5):
-                while self._best.scales[axis]:
-                    scales = list(self._best.scales)
-                    scales[axis] *= factor
-                    trial = FeatureTrial(self._best.activation, tuple(scales))
-                    yield trial
-                    if trial is not self._best:
-                        break
+        count = len(self.groups)
+        for axis in range(count if count > 1 else 0):
+            for factor in (2.0, 0.5) if self._best.scales[axis] else ():
+                yield from self._follow([factor if other == axis else 1.0 for other in range(count)])
 
     def _sweeps(self) -> Iterator[FeatureTrial]:
         """Yield the best trial with one coordinate's scale replaced by every other, one coordinate after another."""
@@ -181,7 +182,7 @@ class RandomFeatureStage(Stateless):
         if self.sites and self._best.scales[-1]:
             yield FeatureTrial(self._best.activation, (*self._best.scales[:-1], 0.0))
         for axis in range(len(self.groups)):
-            for factor in (1.5, 1 / 1.5, 2.0, 0.5):
+            for factor in NEIGHBOURS:
                 start = self._best
                 scales = list(start.scales)
                 scales[axis] *= factor

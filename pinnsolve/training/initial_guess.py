@@ -7,26 +7,27 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pinnsolve.networks import Network
 from pinnsolve.training.objective import Objective
 
 SHARES = (1.0, 0.3, 0.1, 0.03, 0.0)  # of the network's first values that are kept
 HUGE = 1e30  # an objective that no step can lower
 
 
-def begin_finite(objective: Objective, output: nn.Module, points: Sequence[Tensor]) -> None:
+def begin_finite(objective: Objective, network: Network, points: Sequence[Tensor]) -> None:
     """Move the start of training to where the objective is finite; do nothing if it is, or if that is not found.
 
     Terms such as exp(-1/T), log c or c^0.3 are no numbers where T and c pass zero, as the values of random weights do.
     The fields then begin at the constants that satisfy the soft conditions best, and a share of their first values.
 
     Args:
-        objective: what is to be minimised, at the network that holds `output`.
-        output: the linear layers that the fields are affine in; they change.
+        objective: what is to be minimised.
+        network: that of the objective's fields; its output layers change.
         points: one tensor (N, d) per block.
     """
     if objective.value(points) < HUGE:
         return
-    layers = [layer for layer in output.modules() if isinstance(layer, nn.Linear)]
+    layers = [trunk.output for trunk in network]
     first = [(layer.weight.detach().clone(), layer.bias.detach().clone()) for layer in layers]
     constants = _best_constants(objective, layers, points)
     for share in SHARES:

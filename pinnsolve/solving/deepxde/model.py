@@ -213,7 +213,7 @@ def _condition(dde: ModuleType, geometry: Any, condition: Condition, problem: Pr
 
     def holds(x: NDArray[np.float64], _: bool) -> bool:
         point = x[None, :].astype(np.float64)
-        return bool(on_face(point) and all(each.holds(point)[0] for each in condition.restrictions))
+        return bool(on_face(point) and condition.holds(point)[0])
 
     for index, field in enumerate(problem.fields):
         datum = prescribed(condition, field, problem)
