@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pinnsolve.problems import Problem
 from pinnsolve.problems.formulas import Formula, numpy_functions
-from pinnsolve.references.driving import Driving
+from pinnsolve.references.driving import STEPS_APART, Driving
 from pinnsolve.references.elements import Mesh
 from pinnsolve.references.elements_chart import DEGREE, STAGES, ElementsChart
 from pinnsolve.references.evolution import Evolution, evolution_of
@@ -31,7 +31,6 @@ Array = NDArray[np.float64]
 _MOST_ELEMENTS = 400
 _DEEPEST = 2.0**-20  # the narrowest element, as a part of the interval
 _SHORTEST = 1e-18  # step, of the time: a kink diffuses across the closest nodes there, 1e-8 apart, within 1e-16
-_STEPS_APART = 4.0  # of the step that shows what drives the solution: stages are at most a fifth of a step apart
 _ROUNDOFF = 1e-6  # of the largest component: what fourth derivatives on narrow elements make of zero
 _LITTLE = 1e-3
 _TINY = 1e-30
@@ -147,7 +146,7 @@ def _windows(evolution: Evolution, driving: Driving, accuracy: float, deadline: 
     system = discretised(evolution, mesh)
     now, end = evolution.time
     # both depend on the accuracy, lest two runs of a very smooth solution take the same steps
-    largest_step = min(0.5 * accuracy ** (1 / STAGES) * (end - now), _STEPS_APART * driving.longest_step)
+    largest_step = min(0.5 * accuracy ** (1 / STAGES) * (end - now), STEPS_APART * driving.longest_step)
     step, last = 0.1 * largest_step, None
     soon = expected_sizes(method, system, now, state.ravel(), step).reshape(state.shape)
     scale = _Scale.of_start(state, soon, evolution.known_sizes)

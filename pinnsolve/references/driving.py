@@ -19,7 +19,8 @@ from pinnsolve.references.evolution import Evolution
 
 Array = NDArray[np.float64]
 
-_FINEST = 12  # samples along a coordinate, as a power of two: what is narrower than their distance is not seen
+STEPS_APART = 4.0  # of the step that shows what drives a solution: Radau stages are at most a fifth of a step apart
+FINEST = 12  # samples along a coordinate, as a power of two: what is narrower than their distance is not seen
 _ACROSS = 33  # samples along the other one
 _SEEN = 0.05  # what straight lines between steps leave out of a term at most, of its variation
 _SHOWN = 0.1  # what the polynomials of a mesh leave out of a term at most, of its size
@@ -40,22 +41,24 @@ class Driving:
         readings = [evolution.symbol(partial) for partial in {*evolution.reads, *evolution.components}]
         given = {evolution.symbol(c): value for c, value in zip(evolution.components, evolution.initial, strict=True)}
         at_rest = given if self._space is None else dict.fromkeys(readings, sympy.S.Zero)
-        self._sources = _terms(evolution.rates.values(), readings, at_rest)
+        self._sources = explicit_terms(evolution.rates.values(), readings, at_rest)
 
     @cached_property
     def pieces_in_space(self) -> int:
         """The number of equal pieces of space between which straight lines show sources and initial values."""
-        times, places = np.linspace(*self.evolution.time, _ACROSS), self._places(2**_FINEST + 1)
-        terms = [*self._sources, *_terms(self.evolution.initial, [], {})]
-        pieces = [_pieces(self._sampled(term, times, places).T) for term in terms if self._space in term.free_symbols]
+        times, places = np.linspace(*self.evolution.time, _ACROSS), self._places(2**FINEST + 1)
+        terms = [*self._sources, *explicit_terms(self.evolution.initial, [], {})]
+        pieces = [
+            pieces_to_show(self._sampled(term, times, places).T) for term in terms if self._space in term.free_symbols
+        ]
         return int(2 ** max(pieces, default=0))
 
     @cached_property
     def longest_step(self) -> float:
         """The longest step between which straight lines show every term's course in time."""
         start, end = self.evolution.time
-        times = np.linspace(start, end, 2**_FINEST + 1)
-        pieces = [_pieces(self._sampled(term, times, self._places(_ACROSS))) for term in self._in_time]
+        times = np.linspace(start, end, 2**FINEST + 1)
+        pieces = [pieces_to_show(self._sampled(term, times, self._places(_ACROSS))) for term in self._in_time]
         return (end - start) / 2 ** max(pieces, default=0)
 
     def unseen(self, mesh: Mesh) -> NDArray[np.bool_]:
@@ -64,13 +67,13 @@ class Driving:
 
     def unseen_start(self, mesh: Mesh) -> NDArray[np.bool_]:
         """Return the elements (K,) whose polynomials do not show the initial values."""
-        return self._unseen(mesh, _terms(self.evolution.initial, [], {}))
+        return self._unseen(mesh, explicit_terms(self.evolution.initial, [], {}))
 
     @property
     def _in_time(self) -> list[sympy.Expr]:
         readings = [symbol for residual in self.evolution.constraints for symbol in residual.placeholders.values()]
         at_ends = [residual.placed for residual in self.evolution.constraints]
-        terms = [*self._sources, *_terms(at_ends, readings, dict.fromkeys(readings, sympy.S.Zero))]
+        terms = [*self._sources, *explicit_terms(at_ends, readings, dict.fromkeys(readings, sympy.S.Zero))]
         return [term for term in terms if self._clock in term.free_symbols]
 
     def _places(self, count: int) -> Array:
@@ -80,7 +83,7 @@ class Driving:
         return np.linspace(coordinate.lower, coordinate.upper, count)
 
     def _unseen(self, mesh: Mesh, terms: Iterable[sympy.Expr]) -> NDArray[np.bool_]:
-        places, times = self._places(2**_FINEST + 1), np.linspace(*self.evolution.time, _ACROSS)
+        places, times = self._places(2**FINEST + 1), np.linspace(*self.evolution.time, _ACROSS)
         element, weights = mesh.interpolation(places)
         marked = np.zeros(len(mesh.widths), dtype=bool)
         for term in terms:
@@ -100,7 +103,7 @@ class Driving:
         return np.nan_to_num(np.broadcast_to(np.asarray(values, dtype=float), grid[0].shape), posinf=0.0, neginf=0.0)
 
 
-def _terms(
+def explicit_terms(
     expressions: Iterable[sympy.Expr], readings: Sequence[sympy.Symbol], at: dict[sympy.Symbol, sympy.Expr]
 ) -> list[sympy.Expr]:
     """Return the terms of expressions and of their derivatives by readings, with these put in.
@@ -113,17 +116,17 @@ def _terms(
     return sorted((term for term in terms if term.free_symbols and not term.has(*infinite)), key=str)
 
 
-def _pieces(values: Array) -> int:
+def pieces_to_show(values: Array) -> int:
     """Return the least k for which straight lines over 2^k pieces of the first axis show the values."""
     varied = values - values.mean(axis=0)
     size = float(np.linalg.norm(varied))
     if size <= _CONSTANT * float(np.linalg.norm(values)):
         return 0
-    for k in range(_FINEST):
-        stride = 2 ** (_FINEST - k)
+    for k in range(FINEST):
+        stride = 2 ** (FINEST - k)
         share = (np.arange(stride) / stride)[None, :, None]
         ends = varied[::stride]
         lines = ends[:-1, None] * (1 - share) + ends[1:, None] * share
         if float(np.linalg.norm(lines.reshape(-1, values.shape[1]) - varied[:-1])) <= _SEEN * size:
             return k
-    return _FINEST
+    return FINEST

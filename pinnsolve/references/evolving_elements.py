@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_matrix, diags
 
 from pinnsolve.problems import Problem
+from pinnsolve.references.driving import STEPS_APART
 from pinnsolve.references.finite_elements import BEST_RATIO, TOLERANCE, systems
 from pinnsolve.references.galerkin import DEGREE, GalerkinSystem, monomials
+from pinnsolve.references.plane_driving import PlaneDriving
 from pinnsolve.references.radau import expected_sizes, radau, radau_step, stage_nodes, stage_tail
 from pinnsolve.references.reference import ReferenceSolution
 from pinnsolve.references.refinement import Attempt, refined
@@ -149,7 +151,8 @@ def _windows(
     lines, method = _Lines(system), radau(STAGES)
     now, end = interval
     state = system.initial(now)
-    largest_step = accuracy ** (1 / STAGES) * (end - now)
+    driving = PlaneDriving(system.problem, system.form)
+    largest_step = min(accuracy ** (1 / STAGES) * (end - now), STEPS_APART * driving.longest_step)
     step, last = 0.1 * largest_step, None
     scale = _sizes(system, expected_sizes(method, lines, now, state, step))
     while now < end and time.process_time() < deadline:

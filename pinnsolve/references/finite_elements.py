@@ -18,6 +18,7 @@ from scipy.sparse import bmat
 from pinnsolve.problems import Problem
 from pinnsolve.references.galerkin import DEGREE, GalerkinSystem
 from pinnsolve.references.grading import first_mesh, graded, halved
+from pinnsolve.references.plane_driving import PlaneDriving
 from pinnsolve.references.reference import ReferenceSolution
 from pinnsolve.references.refinement import Attempt, refined
 from pinnsolve.references.triangles import TriangleChart
@@ -77,6 +78,7 @@ def systems(problem: Problem, form: WeakForm) -> Iterator[tuple[GalerkinSystem, 
     domain, conditions = problem.domain, [term.condition for term in form.conditions]
     began = time.perf_counter()
     mesh, corners = first_mesh(domain, conditions)
+    mesh = PlaneDriving(problem, form).shown(mesh)
     seconds = time.perf_counter() - began
     for level in range(LEVELS):
         began = time.perf_counter()
