@@ -73,3 +73,9 @@ def generator() -> torch.Generator:
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep computed references out of the user's cache; one folder serves the whole session."""
     monkeypatch.setenv("PINNSOLVE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def no_probe(monkeypatch):
+    """Nonlinear problems are trained from the start, without a look at random features."""
+    monkeypatch.setattr("pinnsolve.training.plan.PROBE_SHARE", 0.0)

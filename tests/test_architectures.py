@@ -440,6 +440,7 @@ def test_levenberg_marquardt_trains_every_network(problem_from, kind, trunk):
     ],
     ids=lambda network: "-".join(str(value) for value in network.values()),
 )
+@pytest.mark.usefixtures("no_probe")
 def test_every_network_solves_widens_and_is_audited(problem_from, network):
     settings = {f"network.{key}": value for key, value in network.items()} | {"network.width": 8, "network.depth": 2}
     settings["training.windows"] = 1  # in short windows random features alone would do

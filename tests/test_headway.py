@@ -113,6 +113,7 @@ def _session(problem, monkeypatch, **changes):
     return session
 
 
+@pytest.mark.usefixtures("no_probe")
 def test_a_run_without_headway_starts_anew_in_windows(problem_from, monkeypatch):
     session = _session(problem_from(FRONT), monkeypatch)
     rows = [progress.row() for progress in session.train()]
@@ -168,6 +169,7 @@ def test_a_residual_is_typical_at_most_points_and_no_number_is_a_large_one(probl
     assert objective.typical_residual([torch.zeros(5, 2)]) == pytest.approx(2e-3 * scale)
 
 
+@pytest.mark.usefixtures("no_probe")
 def test_a_run_resumed_before_its_march_is_the_run_that_went_on(problem_from, monkeypatch):
     problem = problem_from(FRONT)
     whole = _session(problem, monkeypatch)
@@ -180,6 +182,7 @@ def test_a_run_resumed_before_its_march_is_the_run_that_went_on(problem_from, mo
         assert {k: v for k, v in row.items() if k != "seconds"} == {k: v for k, v in wanted.items() if k != "seconds"}
 
 
+@pytest.mark.usefixtures("no_probe")
 def test_a_run_resumed_in_its_march_solves_the_window_under_way_anew(problem_from, monkeypatch):
     problem = problem_from(FRONT)
     first = _session(problem, monkeypatch)

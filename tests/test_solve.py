@@ -137,6 +137,7 @@ def test_a_resumed_session_goes_on_bit_for_bit(problem_from, optimizer):
 
 
 @pytest.mark.parametrize("stage", ["features", "widen"])
+@pytest.mark.usefixtures("no_probe")
 def test_a_session_stopped_in_a_wide_stage_goes_on_with_its_small_network(problem_from, stage):
     """The wide network is left behind: gradient steps on its thousands of units would not fit in memory."""
     equation = "-u" if stage == "features" else "u*(1 - u)"

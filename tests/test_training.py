@@ -431,7 +431,8 @@ def test_layers_are_as_wide_as_the_time_allows(monkeypatch, limit, solves):
 
     class Clock:
         elapsed = 0.0
-        last_held_out, goal, trained, ansatz = 1e-8, 0.0, None, SimpleNamespace(network=None)
+        last_held_out, goal, trained, best_network, ansatz = 1e-8, 0.0, None, None, SimpleNamespace(network=None)
+        objective = SimpleNamespace(weighting=SimpleNamespace(state=dict))
         budget = property(lambda self: self)
         left = property(lambda self: limit - self.elapsed)
         used = property(lambda self: self.elapsed / limit)
@@ -457,6 +458,7 @@ def test_no_other_features_are_tried_once_the_residual_is_rounding():
     assert solve("poisson_5d", {"audit.enabled": False}, steps=100).metrics()["steps"] == 1
 
 
+@pytest.mark.usefixtures("no_probe")
 def test_widening_gains_digits_over_the_trained_network(problem_from):
     """The nonlinear u' = -u²: a few steps of lm leave 1e-3, a widened layer solved by Gauss-Newton 1e-8."""
     problem = problem_from(DECAY.replace("u_t = -u", "u_t = -u**2"))

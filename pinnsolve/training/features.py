@@ -1,26 +1,30 @@
 """Random features: one hidden layer of random weights, its output layer by least squares.
 
-For a linear problem with a smooth solution the features can be random from the start. Scales, activation and number
-are chosen by the residual on held-out points, never by the reference.
+For a linear problem with a smooth solution the features can be random from the start; for a nonlinear one, too, if
+Newton's method on few of them finds the solution, which takes a second to see. Scales, activation and number are
+chosen by the residual on held-out points, never by the reference.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from math import log2
+from dataclasses import dataclass, field, replace
+from math import isfinite, log2
 from typing import Any
 
 from torch import Tensor
 
 from pinnsolve.networks import Network, activation
 from pinnsolve.networks.multilayer import random_features
+from pinnsolve.training.frozen import derivatives, is_affine
 from pinnsolve.training.least_squares import output_damping, solve_output_layer
 from pinnsolve.training.loop import Budget, StepResult, Training
 
 FEATURE_POINTS_PER_UNIT = 4
 ENDS = 0.5  # share of their points that gather towards the ends: random features swing beyond the last of them
 FIRST_WIDTH, LAST_WIDTH = 400, 3200
+PROBE_WIDTH = 200  # that tells whether random features serve a nonlinear problem: they leave less than RESOLVED
+PROBE_SCALES = (1.0, 2.0, 4.0, 8.0, 16.0)  # larger ones take more features
 SCALES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of random features, per half length of the domain
 SMALL_SCALES = (0.25, 0.5)  # of a coordinate along which the solution hardly turns
 RESOLVED = 1e-4  # a held-out objective below this tells good scales from bad ones
@@ -30,6 +34,7 @@ NEIGHBOUR_WIDTH = 800  # up to this width scales are refined coordinate by coord
 LEAST_GROWTH = 1.25  # a layer hardly wider than the last gains next to nothing
 PLANNED = 0.8  # of the time that is left, for the solve of the next layer
 GROWTH = 5.0  # of the time of a solve with twice the features: 8 for the factorisation, less for the rest
+COARSEST = 100  # features that a nonlinear problem is solved with from nothing
 NEWTON_STEPS = 8  # of Gauss-Newton on the output layer, for nonlinear problems
 
 
@@ -62,7 +67,8 @@ class RandomFeatureStage(Stateless):
         groups: columns of the network's inputs that share a scale, one group per coordinate.
         sites: columns of which a unit reads those of one corner or hole, or none.
         is_linear: whether one solve is exact; else Gauss-Newton steps.
-        until: share of the budget at which the stage ends.
+        until: share of the budget at which the stage ends if nothing resolves the solution.
+        persists: whether wider layers are tried although a narrow one does not resolve the solution.
     """
 
     activations: Sequence[str]
@@ -70,30 +76,42 @@ class RandomFeatureStage(Stateless):
     sites: Sequence[Sequence[int]]
     is_linear: bool
     until: float = 1.0
+    persists: bool = True
     name: str = "features"
     _longest: float = 0.0
     _best: FeatureTrial = field(default_factory=lambda: FeatureTrial("tanh", ()))
 
     def steps(self, training: Training) -> Iterator[StepResult]:
         """Try widths from small to large; yield after every solve; leave the small network in place at the end."""
-        width, before = FIRST_WIDTH, float("inf")
+        weighting = training.objective.weighting.state()
+        width, before = self._first_width, float("inf")
         while width <= LAST_WIDTH and training.used < self._limit:
             reached, self._longest = float("inf"), 0.0
             for trial in self._trials(width, training.budget):
                 started = training.budget.elapsed
                 result = solve_features(
-                    training, width, trial, self.groups, 1 if self.is_linear else NEWTON_STEPS, sites=self.sites
+                    training,
+                    width,
+                    trial,
+                    self.groups,
+                    1 if self.is_linear else NEWTON_STEPS,
+                    sites=self.sites,
+                    about=training.best_network if self._is_resolved else None,
                 )
                 self._longest = max(self._longest, training.budget.elapsed - started)
+                if not (self.is_linear or isfinite(result.loss)):
+                    continue  # Newton's method has left the equations' domain
                 yield result
                 self._judge(trial, training.last_held_out)
                 reached = min(reached, trial.held_out)
                 if training.used >= self._limit or training.budget.left < self._longest or reached <= training.goal:
                     break
-            growth = self._growth(training.budget.left)
-            if training.converged(before, reached) or growth < LEAST_GROWTH:
+            growth, is_served = self._growth(training.budget.left), self.persists or self._is_resolved
+            if training.converged(before, reached) or growth < LEAST_GROWTH or not is_served:
                 break
             width, before = int(growth * width), reached
+        if not self._is_resolved:
+            training.objective.weighting.restore(weighting)  # the residuals seen were not those of a solution
         training.ansatz.network = training.trained
 
     def _trials(self, width: int, budget: Budget) -> Iterator[FeatureTrial]:
@@ -104,22 +122,26 @@ class RandomFeatureStage(Stateless):
         outwards from the best, then all of them. Once something resolves it, the best, larger scales as long as that
         helps, and neighbours, if they leave the time for a wider layer or none will follow.
         """
-        if width == FIRST_WIDTH:
+        if width == self._first_width:
             for name in self.activations:
-                for scale in SCALES:
+                for scale in SCALES if self.persists else PROBE_SCALES:
                     yield FeatureTrial(name, self._scales(scale))
-        elif self._best.held_out > RESOLVED:
+                if not (self.persists or self._is_resolved):
+                    return
+        elif not self._is_resolved:
             self._best = FeatureTrial(self._best.activation, self._best.scales)  # wider layers are another comparison
             yield self._best
             yield from self._climb(2.0, 0.5)
         else:
             yield FeatureTrial(self._best.activation, self._best.scales)
             yield from self._climb(1.5)  # more features serve larger scales
+        if not self._best.scales:
+            return  # nothing that was tried left a number
         # few units read each corner or hole of a plane domain: while they resolve nothing, more of them help most
-        hasty = bool(self.sites) and len(self.groups) == _PLANE and self._best.held_out > RESOLVED
-        if width <= NEIGHBOUR_WIDTH and self._best.held_out > RESOLVED and not hasty:
+        hasty = bool(self.sites) and len(self.groups) == _PLANE and not self._is_resolved
+        if self.persists and width <= NEIGHBOUR_WIDTH and not self._is_resolved and not hasty:
             yield from self._outwards()
-            if self._best.held_out > RESOLVED:
+            if not self._is_resolved:
                 yield from self._sweeps()
         if (self._is_cheap(width, budget.left) and not hasty) or self._is_last(width, budget.left):
             yield from self._neighbours()
@@ -135,7 +157,15 @@ class RandomFeatureStage(Stateless):
     @property
     def _limit(self) -> float:
         """The share of the budget to use: all of it once the features resolve the solution."""
-        return 1.0 if self._best.held_out < RESOLVED else self.until
+        return 1.0 if self._is_resolved else self.until
+
+    @property
+    def _is_resolved(self) -> bool:
+        return self._best.held_out < RESOLVED
+
+    @property
+    def _first_width(self) -> int:
+        return FIRST_WIDTH if self.persists else PROBE_WIDTH
 
     def _scales(self, scale: float) -> tuple[float, ...]:
         """Return one scale for every coordinate; functions of corners and holes, of size 1 as they are, have 1."""
@@ -203,10 +233,15 @@ def solve_features(
     iterations: int,
     *,
     sites: Sequence[Sequence[int]] = (),
+    about: Network | None = None,
 ) -> StepResult:
     """Put random features into the ansatz and solve their output layer on fresh points.
 
     The points follow no residual: that of random features swings from point to point and tells nothing.
+
+    A nonlinear problem is linearised about a solution that is nearly right, if there is one, else about that of half
+    the features, found in the same way from a quarter of them, and so on (nested iteration): Newton's method then
+    needs one factorisation, where from nothing it needs four or more.
 
     Args:
         training: gives objective, points and the small network, and gets the wide one.
@@ -215,7 +250,12 @@ def solve_features(
         groups: columns of the network's inputs that share a scale.
         iterations: Gauss-Newton steps.
         sites: columns of which a unit reads those of one corner or hole, or none.
+        about: a network that is nearly right.
     """
+    evaluations = 0
+    if iterations > 1 and about is None and width >= 2 * COARSEST and is_affine(training.objective):
+        coarse = solve_features(training, width // 2, trial, groups, iterations, sites=sites)
+        evaluations, about = coarse.evaluations, training.ansatz.network if isfinite(coarse.loss) else None
     small = training.trained
     scales = [0.0] * small.inputs
     for columns, scale in zip(groups, trial.scales, strict=True):
@@ -223,7 +263,8 @@ def solve_features(
             scales[column] = scale
     phi = activation(trial.activation, small.activation.alpha)
     wide = random_features(small, width, scales, training.generator, phi, sites)
-    return solve_wide(training, wide, FEATURE_POINTS_PER_UNIT * width, iterations, ends=ENDS)
+    result = solve_wide(training, wide, FEATURE_POINTS_PER_UNIT * width, iterations, ends=ENDS, about=about)
+    return replace(result, evaluations=result.evaluations + evaluations)
 
 
 def solve_wide(
@@ -233,6 +274,7 @@ def solve_wide(
     iterations: int,
     drawn_with: Network | None = None,
     ends: float | None = None,
+    about: Network | None = None,
 ) -> StepResult:
     """Solve the output layer of a wide network on fresh points.
 
@@ -243,13 +285,15 @@ def solve_wide(
         iterations: Gauss-Newton steps.
         drawn_with: a network of the same values, to choose the points with at less cost.
         ends: if given, no points are chosen by the residual, and this share gathers towards the coordinates' ends.
+        about: a network that a nonlinear problem is linearised about first.
     """
     count = max(rows // len(training.objective.blocks[0].residuals), 64)
-    training.ansatz.network = drawn_with or wide
+    training.ansatz.network = drawn_with or about or wide
     points = training.fresh_points(count, ends)
+    centre = None if about is None else derivatives(training.objective, points)
     training.ansatz.network = wide
     wide.hidden.requires_grad_(False)
     _, evaluations = solve_output_layer(
-        training.objective, wide.output, points, iterations=iterations, damping=output_damping(wide)
+        training.objective, wide.output, points, iterations=iterations, damping=output_damping(wide), about=centre
     )
     return StepResult(training.objective.term_values(points), evaluations=evaluations)

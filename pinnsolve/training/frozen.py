@@ -21,7 +21,27 @@ from pinnsolve.problems.formulas import torch_functions
 from pinnsolve.training.jacobian import jacobian
 from pinnsolve.training.objective import Block, Objective
 
-_NUMBERS_IN_MEMORY = 2**27  # of all A together: 1 GB
+_NUMBERS_IN_MEMORY = 2**28  # of all A together: 2 GB
+
+Derivatives = dict[Partial, Tensor]  # the value (N,) of each at the points of a block
+
+
+def is_affine(objective: Objective) -> bool:
+    """Return whether jets are affine in the output weights."""
+    return objective.layerwise and bool(getattr(objective.fields, "is_affine", False))
+
+
+def derivatives(objective: Objective, points: Sequence[Tensor]) -> list[Derivatives]:
+    """Return the derivatives that each block reads at its points (N, d), by the network in the objective's fields."""
+    return [_jets(objective, block, place) for block, place in zip(objective.blocks, points, strict=True)]
+
+
+def _jets(objective: Objective, block: Block, points: Tensor) -> Derivatives:
+    with torch.no_grad():
+        parts = [
+            objective.differentiator(objective.fields, part, block.partials) for part in points.split(objective.chunk)
+        ]
+    return {partial: torch.cat([jet[partial] for jet in parts]) for partial in block.partials}
 
 
 def is_freezable(objective: Objective, output: nn.Module, points: Sequence[Tensor]) -> bool:
@@ -30,8 +50,7 @@ def is_freezable(objective: Objective, output: nn.Module, points: Sequence[Tenso
     numbers = sum(
         size * len(place) * len(block.partials) for block, place in zip(objective.blocks, points, strict=True)
     )
-    is_affine = bool(getattr(objective.fields, "is_affine", False))
-    return objective.layerwise and is_affine and numbers <= _NUMBERS_IN_MEMORY
+    return is_affine(objective) and numbers <= _NUMBERS_IN_MEMORY
 
 
 @dataclass(frozen=True)
@@ -47,8 +66,8 @@ class FrozenBlock:
 
     block: Block
     points: Tensor
-    constants: dict[Partial, Tensor]
-    rows: dict[Partial, Tensor]
+    constants: Derivatives
+    rows: Derivatives
 
     @classmethod
     def of(cls, objective: Objective, output: nn.Module, block: Block, points: Tensor) -> FrozenBlock:
@@ -71,27 +90,35 @@ class FrozenBlock:
         }
         return cls(block, points, constants, matrices)
 
-    def jets(self, weights: Tensor) -> dict[Partial, Tensor]:
+    def jets(self, weights: Tensor) -> Derivatives:
         """Return every partial derivative (N,) for output weights (P,)."""
         return {partial: self.constants[partial] + rows.t() @ weights for partial, rows in self.rows.items()}
 
-    def residuals(self, jets: dict[Partial, Tensor]) -> list[Tensor]:
+    def residuals(self, jets: Derivatives) -> list[Tensor]:
         """Return the residuals (N,) for these derivatives."""
         jet = Jet(self.points, jets)
         return [residual(torch_functions(), jet.columns, jet) for residual in self.block.residuals]
 
-    def slopes(self, weights: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield each residual (N,) with its derivative by the output weights, (P, N)."""
+    def linearised(self, weights: Tensor, about: Derivatives | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield each residual (N,), linearised, with its derivative by the output weights, (P, N).
+
+        Args:
+            weights: (P,), where the value is that of the linear model.
+            about: the derivatives (N,) at which the residual is linearised; those of `weights` if not given.
+        """
+        moved = self.jets(weights)
+        centre = moved if about is None else about
         with torch.enable_grad():
-            jets = {partial: value.requires_grad_() for partial, value in self.jets(weights).items()}
+            jets = {partial: value.detach().clone().requires_grad_() for partial, value in centre.items()}
             found = self.residuals(jets)
         for residual in found:
             by_jet = torch.autograd.grad(residual.sum(), list(jets.values()), retain_graph=True, allow_unused=True)
-            slope = torch.zeros_like(next(iter(self.rows.values())))
-            for factor, rows in zip(by_jet, self.rows.values(), strict=True):
+            slope, value = torch.zeros_like(next(iter(self.rows.values()))), residual.detach()
+            for factor, (partial, rows) in zip(by_jet, self.rows.items(), strict=True):
                 if factor is not None:
                     slope.addcmul_(rows, factor[None])
-            yield residual.detach(), slope
+                    value = value + factor * (moved[partial] - centre[partial])
+            yield value, slope
 
 
 @dataclass(frozen=True)
@@ -114,20 +141,32 @@ class FrozenObjective:
 
     def value(self, weights: Tensor) -> float:
         """Return the objective for output weights (P,)."""
+        return self.objective.workers.mean(float(self.residual(weights).square().sum()))
+
+    def residual(self, weights: Tensor) -> Tensor:
+        """Return all weighted residuals (M,) for output weights (P,); their squares sum to this process' objective."""
         with torch.no_grad():
-            return sum(
-                self.objective.workers.mean(float(values.square().sum()) * factor**2 / len(frozen.points))
-                for frozen in self.blocks
-                for values, factor in zip(frozen.residuals(frozen.jets(weights)), frozen.block.factors, strict=True)
+            return torch.cat(
+                [
+                    values * (factor / len(frozen.points) ** 0.5)
+                    for frozen in self.blocks
+                    for values, factor in zip(frozen.residuals(frozen.jets(weights)), frozen.block.factors, strict=True)
+                ]
             )
 
-    def rows(self, weights: Tensor) -> Tensor:
-        """Return the weighted Jacobian with the residual as its last column, (M, P + 1), column-major."""
+    def rows(self, weights: Tensor, about: Sequence[Derivatives] | None = None) -> Tensor:
+        """Return the weighted Jacobian with the residual as its last column, (M, P + 1), column-major.
+
+        Args:
+            weights: (P,).
+            about: the derivatives at which the residuals are linearised, by block; those of `weights` if not given.
+        """
         total = sum(len(frozen.points) * len(frozen.block.residuals) for frozen in self.blocks)
         result, filled = weights.new_empty(len(weights) + 1, total), 0
-        for frozen in self.blocks:
+        for index, frozen in enumerate(self.blocks):
             count = self.objective.total_count(frozen.points)
-            for (value, slope), factor in zip(frozen.slopes(weights), frozen.block.factors, strict=True):
+            slopes = frozen.linearised(weights, None if about is None else about[index])
+            for (value, slope), factor in zip(slopes, frozen.block.factors, strict=True):
                 part = result[:, filled : filled + len(value)]
                 torch.mul(slope, factor / count**0.5, out=part[:-1])
                 part[-1] = value * (factor / count**0.5)

@@ -9,7 +9,8 @@ holds a few chunks however many points there are (tall-skinny QR; Demmel, Grigor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from math import inf
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from pinnsolve.networks import Network
-from pinnsolve.training.frozen import FrozenObjective, is_freezable
+from pinnsolve.training.frozen import Derivatives, FrozenObjective, is_freezable
 from pinnsolve.training.jacobian import jacobian
 from pinnsolve.training.objective import Objective
 from pinnsolve.training.workers import ALONE, Workers
@@ -26,6 +27,8 @@ DAMPING = 1e-13  # of each column's norm: far below what a column contributes, f
 # of a unit with a kink: two whose kinks lie between the same points cancel at all of them, and no point sees how large
 # they are; less than the residual that a layer of kinked units can reach, about one by their number
 KINK_DAMPING = 1e-3
+CHORD = 0.1  # a step with a factorisation at hand that leaves more of the objective calls for another one
+WORTHWHILE = 0.5  # of the objective: where a step leaves more it is the last
 _NUMBERS_IN_MEMORY = 2**27  # numbers of the matrix that are held at once: 1 GB
 
 
@@ -44,20 +47,24 @@ def triangular_factor(
     factor: Tensor | None = None
     for chunk in rows:
         if factor is None:
-            norms = torch.linalg.vector_norm(chunk, dim=0)
-            # a unit that is affine on the whole domain may vanish in the equations and not in the solution: damped by
-            # its own norm alone, it gets a huge weight, and the solution drowns in its rounding
-            numbers = torch.zeros_like(norms[:-1]) if fields is None else fields
-            for field in numbers.unique():
-                own = norms[:-1][numbers == field]
-                norms[:-1][numbers == field] = own.clamp_min(float(own.median()))
-            norms[-1] = 0.0  # the right-hand side is not damped
-            norms[:-1] *= damping
-            factor = torch.diag(norms)
+            damped = damping_rows(chunk[:, :-1], damping, fields)
+            factor = torch.diag(torch.cat([damped, damped.new_zeros(1)]))  # the right-hand side is not damped
         factor = torch.linalg.qr(torch.cat([factor, chunk]), mode="r").R
     if factor is None:
         raise ValueError("a least-squares problem needs rows")
     return factor if workers.count == 1 else torch.linalg.qr(workers.stacked(factor), mode="r").R
+
+
+def damping_rows(matrix: Tensor, damping: float | Tensor, fields: Tensor | None = None) -> Tensor:
+    """Return the diagonal (P,) of the rows that damp a least-squares problem with this matrix (M, P)."""
+    norms = torch.linalg.vector_norm(matrix, dim=0)
+    # a unit that is affine on the whole domain may vanish in the equations and not in the solution: damped by
+    # its own norm alone, it gets a huge weight, and the solution drowns in its rounding
+    numbers = torch.zeros_like(norms) if fields is None else fields
+    for field in numbers.unique():
+        own = norms[numbers == field]
+        norms[numbers == field] = own.clamp_min(float(own.median()))
+    return norms * damping
 
 
 def least_squares(
@@ -73,12 +80,41 @@ def least_squares(
     """
     factor = triangular_factor(rows, damping, workers, fields)
     size = factor.shape[1] - 1
-    triangle, right = factor[:size, :size], factor[:size, size]
-    # a column that vanishes everywhere (a dead unit) has a zero on the diagonal: its weight stays 0
-    dead = triangle.diagonal().abs() <= torch.finfo(triangle.dtype).tiny
-    triangle = triangle + torch.diag(dead.to(triangle.dtype))
-    solution = torch.linalg.solve_triangular(triangle, torch.where(dead, 0.0, right)[:, None], upper=True)[:, 0]
+    solution = _solved(factor[:size, :size], factor[:size, size])
     return solution, float(factor[size, size].abs()) if len(factor) > size else 0.0
+
+
+def _solved(triangle: Tensor, right: Tensor) -> Tensor:
+    """Return x (P,) with R x = b; a column that vanishes everywhere (a dead unit) has a zero there, and x stays 0."""
+    dead = triangle.diagonal().abs() <= torch.finfo(triangle.dtype).tiny
+    triangle = triangle.triu() + torch.diag(dead.to(triangle.dtype))
+    return torch.linalg.solve_triangular(triangle, torch.where(dead, 0.0, right)[:, None], upper=True)[:, 0]
+
+
+@dataclass(frozen=True)
+class Factorization:
+    """The QR decomposition of a damped matrix, to solve with for many right-hand sides.
+
+    Attributes:
+        reflectors: Householder vectors below the diagonal, R on and above it, (P + M, P).
+        factors: of the reflectors, (P,).
+    """
+
+    reflectors: Tensor
+    factors: Tensor
+
+    @classmethod
+    def of(cls, matrix: Tensor, damping: float | Tensor, fields: Tensor | None = None) -> Factorization:
+        """Return that of a matrix (M, P) below the rows that damp it."""
+        damped = torch.diag(damping_rows(matrix, damping, fields))
+        return cls(*torch.geqrf(torch.cat([damped, matrix.t()], 1).t()))
+
+    def solve(self, right: Tensor) -> tuple[Tensor, float]:
+        """Return x (P,) that minimises ‖A x - b‖₂² + ‖D x‖₂² for b (M,), and that minimum."""
+        size = self.reflectors.shape[1]
+        padded = torch.cat([right.new_zeros(size), right])[:, None]
+        turned = torch.ormqr(self.reflectors, self.factors, padded, left=True, transpose=True)[:, 0]
+        return _solved(self.reflectors[:size], turned[:size]), float(turned[size:].square().sum())
 
 
 def solve_output_layer(
@@ -88,6 +124,7 @@ def solve_output_layer(
     *,
     iterations: int,
     damping: float | Tensor = DAMPING,
+    about: Sequence[Derivatives] | None = None,
 ) -> tuple[float, int]:
     """Minimise the objective over the output layer; return its value and the residual evaluations it took.
 
@@ -98,36 +135,76 @@ def solve_output_layer(
         iterations: Gauss-Newton steps; 1 is exact for linear problems. A step that does not lower the
             objective is halved up to five times, then the iteration ends.
         damping: μ of `least_squares`, as of `output_damping`.
+        about: derivatives of another network, near the solution, that a nonlinear problem is linearised about first.
     """
-    frozen = (
-        FrozenObjective.of(objective, output, points)
-        if iterations > 1 and is_freezable(objective, output, points)
-        else None
-    )
+    count, fields = sum(objective.total_count(place) for place in points), _fields(output)
+    weights = parameters_to_vector(output.parameters()).detach().clone()
+    if iterations > 1 and objective.workers.count == 1 and is_freezable(objective, output, points):
+        frozen = FrozenObjective.of(objective, output, points)
+        weights, loss, evaluations = _frozen_newton(frozen, weights, iterations, damping, fields, about)
+        vector_to_parameters(weights, output.parameters())
+        return loss, evaluations * count
 
     def value(weights: Tensor) -> float:
         vector_to_parameters(weights, output.parameters())
-        return objective.value(points) if frozen is None else frozen.value(weights)
+        return objective.value(points)
 
-    count, fields = sum(objective.total_count(place) for place in points), _fields(output)
-    weights = parameters_to_vector(output.parameters()).detach().clone()
-    loss, evaluations = value(weights), count
+    loss, evaluations = value(weights), 1
     for _ in range(iterations):
-        rows = _stacked(objective, output, points) if frozen is None else [frozen.rows(weights)]
-        step, _ = least_squares(rows, damping, objective.workers, fields)
-        evaluations += count
-        for halving in range(6):
-            tried = weights - step * 0.5**halving
-            trial, evaluations = value(tried), evaluations + count
-            if trial < loss:
-                break
-        else:
-            vector_to_parameters(weights, output.parameters())
-            return loss, evaluations
-        gain, loss, weights = trial / loss, trial, tried
-        if gain > 0.5:
+        step, _ = least_squares(_stacked(objective, output, points), damping, objective.workers, fields)
+        tried, trial, values = _searched(value, weights, step, loss)
+        evaluations += 1 + values
+        if not trial < loss:
             break
-    return loss, evaluations
+        gain, loss, weights = trial / loss, trial, tried
+        if gain > WORTHWHILE:
+            break
+    vector_to_parameters(weights, output.parameters())
+    return loss, evaluations * count
+
+
+def _frozen_newton(
+    frozen: FrozenObjective,
+    weights: Tensor,
+    iterations: int,
+    damping: float | Tensor,
+    fields: Tensor,
+    about: Sequence[Derivatives] | None,
+) -> tuple[Tensor, float, int]:
+    """Return output weights (P,) of least objective, their objective, and how often residuals were evaluated.
+
+    One factorisation serves as many steps as gain a factor of 10 each: it costs P times as much as they. The last one
+    is made so near the solution that the linear model tells what its first step leaves.
+    """
+    loss, evaluations = frozen.value(weights), 1
+    for _ in range(iterations):
+        rows, before = frozen.rows(weights, about), inf if about else loss
+        factorization, right, about = Factorization.of(rows[:, :-1], damping, fields), rows[:, -1], None
+        step, left = factorization.solve(right)
+        tried, trial, values = _searched(frozen.value, weights, step, loss)
+        is_linear, evaluations = WORTHWHILE * left <= trial <= left / WORTHWHILE, evaluations + 1 + values
+        while trial < loss:
+            gain, loss, weights = trial / loss, trial, tried
+            if is_linear or gain >= CHORD:
+                break
+            step, _ = factorization.solve(frozen.residual(weights))
+            tried, trial, values = _searched(frozen.value, weights, step, loss)
+            evaluations += values
+        if is_linear or not loss < WORTHWHILE * before:
+            break
+    return weights, loss, evaluations
+
+
+def _searched(
+    value: Callable[[Tensor], float], weights: Tensor, step: Tensor, loss: float
+) -> tuple[Tensor, float, int]:
+    """Return the weights after a step, halved until it lowers the loss, what they leave, and how many were tried."""
+    for halving in range(6):
+        tried = weights - step * 0.5**halving
+        trial = value(tried)
+        if trial < loss:
+            break
+    return tried, trial, halving + 1
 
 
 def output_damping(network: Network) -> Tensor:

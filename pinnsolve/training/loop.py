@@ -282,6 +282,11 @@ class Training:
         """The least objective on the held-out points so far."""
         return self._best[0]
 
+    @property
+    def best_network(self) -> Network | None:
+        """The network that leaves it; none before the first recorded step."""
+        return self._best[1]
+
     def finish(self, held_out: float) -> None:
         """Take the network in the ansatz for the best, which leaves so much on the held-out points."""
         self._best = held_out, self.ansatz.network

@@ -38,6 +38,7 @@ _NEEDS_EXACT = "float64 and derivatives = taylor, fd or coupled"
 WINDOW_WIDTHS = {0: (80, 80), 1: (400, 1600)}
 OTHER_WIDTHS = (400, 3200)
 FEATURE_SHARE = 0.5  # of the budget, for random features before anything is trained
+PROBE_SHARE = 0.1  # likewise, for nonlinear problems, which most often need trained ones
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,8 @@ def make_plan(
 
     inputs = ansatz.features
 
-    def features(until: float) -> RandomFeatureStage:
-        return RandomFeatureStage(list(feature_activations), inputs.groups, inputs.sites, linear, until)
+    def features(until: float, *, persists: bool = True) -> RandomFeatureStage:
+        return RandomFeatureStage(list(feature_activations), inputs.groups, inputs.sites, linear, until, persists)
 
     name: str = settings.optimizer
     if name != "auto":
@@ -129,7 +130,7 @@ def make_plan(
         return [stage, cycle], f"random features in windows as long as these solve them; where they do not, {why}"
     if linear:
         return [features(FEATURE_SHARE), cycle], f"random features first (the problem is linear), then {why}"
-    return [cycle], why
+    return [features(PROBE_SHARE, persists=False), cycle], f"random features where few of them serve; if not, {why}"
 
 
 def _chosen(size: int, layerwise: bool, double: bool, device: torch.device) -> tuple[str, str]:

@@ -96,7 +96,8 @@ class WindowFeatureStage(Stateless):
         self._goal = training.goal
         for trial in self._trials():
             started = training.budget.elapsed
-            result = solve_features(training, trial.width, trial.features, self.groups, NEWTON_STEPS)
+            known = training.best_network if self._held_out < RESOLVED else None
+            result = solve_features(training, trial.width, trial.features, self.groups, NEWTON_STEPS, about=known)
             if not isfinite(result.loss):
                 continue  # the solution grows beyond all bounds in so long a window, or in Newton's first steps
             yield self._scaled(training, result) if len(self.groups) == 1 else result
