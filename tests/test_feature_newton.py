@@ -47,6 +47,18 @@ equation = "u = -1"
 [reference]
 solver = "none"
 """
+STEEP = """
+title = "A layer that 200 random features resolve, but not to rounding"
+[coordinates]
+x = [-1, 1]
+[equations]
+e = "u_xx = u + u^3 + exp(-400*(x - 0.3)^2)"
+[[conditions]]
+where = ["x = -1", "x = 1"]
+equation = "u = 0"
+[reference]
+solver = "none"
+"""
 LOGARITHM = """
 title = "An equation that is no number where u is negative"
 [coordinates]
@@ -218,3 +230,19 @@ def test_features_that_lead_out_of_the_domain_of_an_equation_are_passed_over(pro
     found = solve(problem_from(LOGARITHM), settings)
     assert "features" not in {row.training.stage for row in found.history}
     assert found.history[-1].training.held_out < 1e-3 * found.history[0].training.held_out
+
+
+def test_features_that_gain_little_from_more_of_them_give_way(problem_from, monkeypatch):
+    widths = []
+    drawn = features.random_features
+
+    def counted(small, width, *arguments):
+        widths.append(width)
+        return drawn(small, width, *arguments)
+
+    monkeypatch.setattr(features, "random_features", counted)
+    monkeypatch.setattr(features, "PROBE_GAIN", 1e300)
+    settings = {"training.windows": 1, "audit.enabled": False, "training.steps": 40, "time_limit": 600.0}
+    found = solve(problem_from(STEEP), settings)
+    assert {row.training.stage for row in found.history} >= {"features", "lm"}
+    assert max(widths) == 2 * PROBE_WIDTH  # one doubling shows what they gain

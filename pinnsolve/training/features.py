@@ -24,6 +24,7 @@ FEATURE_POINTS_PER_UNIT = 4
 ENDS = 0.5  # share of their points that gather towards the ends: random features swing beyond the last of them
 FIRST_WIDTH, LAST_WIDTH = 400, 3200
 PROBE_WIDTH = 200  # that tells whether random features serve a nonlinear problem: they leave less than RESOLVED
+PROBE_GAIN = 30.0  # of each doubling after that: a solution that features resolve gains more, by far
 PROBE_SCALES = (1.0, 2.0, 4.0, 8.0, 16.0)  # larger ones take more features
 SCALES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of random features, per half length of the domain
 SMALL_SCALES = (0.25, 0.5)  # of a coordinate along which the solution hardly turns
@@ -79,12 +80,13 @@ class RandomFeatureStage(Stateless):
     persists: bool = True
     name: str = "features"
     _longest: float = 0.0
+    _before: float = float("inf")
     _best: FeatureTrial = field(default_factory=lambda: FeatureTrial("tanh", ()))
 
     def steps(self, training: Training) -> Iterator[StepResult]:
         """Try widths from small to large; yield after every solve; leave the small network in place at the end."""
         weighting = training.objective.weighting.state()
-        width, before = self._first_width, float("inf")
+        width, self._before = self._first_width, float("inf")
         while width <= LAST_WIDTH and training.used < self._limit:
             reached, self._longest = float("inf"), 0.0
             for trial in self._trials(width, training.budget):
@@ -106,12 +108,12 @@ class RandomFeatureStage(Stateless):
                 reached = min(reached, trial.held_out)
                 if training.used >= self._limit or training.budget.left < self._longest or reached <= training.goal:
                     break
-            growth, is_served = self._growth(training.budget.left), self.persists or self._is_resolved
-            if training.converged(before, reached) or growth < LEAST_GROWTH or not is_served:
+            growth = self._growth(training.budget.left)
+            if training.converged(self._before, reached) or growth < LEAST_GROWTH or not self._serves(reached):
                 break
-            width, before = int(growth * width), reached
-        if not self._is_resolved:
-            training.objective.weighting.restore(weighting)  # the residuals seen were not those of a solution
+            width, self._before = int(growth * width), reached
+        if not self.persists:
+            training.objective.weighting.restore(weighting)  # the residuals seen were not those of gradient steps
         training.ansatz.network = training.trained
 
     def _trials(self, width: int, budget: Budget) -> Iterator[FeatureTrial]:
@@ -143,6 +145,8 @@ class RandomFeatureStage(Stateless):
             yield from self._outwards()
             if not self._is_resolved:
                 yield from self._sweeps()
+        if not self._serves(self._best.held_out):
+            return
         if (self._is_cheap(width, budget.left) and not hasty) or self._is_last(width, budget.left):
             yield from self._neighbours()
 
@@ -158,6 +162,10 @@ class RandomFeatureStage(Stateless):
     def _limit(self) -> float:
         """The share of the budget to use: all of it once the features resolve the solution."""
         return 1.0 if self._is_resolved else self.until
+
+    def _serves(self, reached: float) -> bool:
+        """Whether to go on with random features, of which a width leaves so much on the held-out points."""
+        return self.persists or (self._is_resolved and reached < self._before / PROBE_GAIN)
 
     @property
     def _is_resolved(self) -> bool:
