@@ -8,6 +8,7 @@ import pytest
 
 from pinnsolve.problems.dispersion import is_dispersive
 from pinnsolve.problems.library import load_problem
+from pinnsolve.problems.lint_growth import growth_findings
 from pinnsolve.solving import resolve_settings
 from pinnsolve.solving.headway import Headway
 
@@ -68,3 +69,56 @@ def test_dispersive_waves_have_to_be_solved_better_before_they_may_stagnate(prob
         assert not watch.is_missing(SimpleNamespace(step=100, used=0.3, best_held_out=1e-10))
     asked = Headway.of(load_problem("kdv"), resolve_settings({"training.windows": 1}))
     assert not asked.is_missing(SimpleNamespace(step=100, used=0.3, best_held_out=1.0))
+
+
+# --- waves that grow -------------------------------------------------------------------------------------------------
+
+CONDITION = """
+[[conditions]]
+where = "t = {time}"
+equation = "{field} = x*(1 - x)"
+"""
+
+
+def _with_conditions(problem_from, *equations, fields=("u",), times=(0,)):
+    lines = "\n".join(f'e{index} = "{equation}"' for index, equation in enumerate(equations))
+    conditions = "".join(CONDITION.format(time=time, field=field) for field in fields for time in times)
+    return problem_from(LINE.format(fields=f"fields = {list(fields)}", more="", equations=lines) + conditions)
+
+
+@pytest.mark.parametrize(
+    ("equation", "at_start", "at_end"),
+    [
+        ("u_t = 0.1*u_xx", False, True),
+        ("u_t = -0.1*u_xx", True, False),
+        ("u_t + 0.1*u_xx = u*u_x", True, False),
+        ("u_t = -u_xx - u_xxxx - u*u_x", False, True),  # the fourth derivative damps
+        ("u_t = u_xxxx", True, False),
+        ("u_t + 6*u*u_x + u_xxx = 0", False, False),  # waves travel
+        ("u_t + u_x = 0", False, False),
+        ("u_t = (x - 0.5)*u_xx", True, True),  # of either sign somewhere
+        ("u_t = (1 + x)*u_xx", False, True),
+        ("u_t = sqrt(abs(x))*exp(-x)*u_xx + log(1 + x)", False, True),
+        ("u_t = (1 + u^2)*u_xx", False, False),  # unknown: it depends on the field
+        ("u_tt = -u_xx", False, False),  # not of first order in time: nothing is said
+        ("u_t = u^2", False, False),
+    ],
+)
+def test_short_waves_that_grow_without_bound_are_told(problem_from, equation, at_start, at_end):
+    assert bool(growth_findings(_with_conditions(problem_from, equation))) == at_start
+    assert bool(growth_findings(_with_conditions(problem_from, equation, times=(1,)))) == at_end
+    assert growth_findings(_with_conditions(problem_from, equation, times=(0, 1))) == []
+
+
+def test_growing_waves_of_systems_are_told(problem_from):
+    fields = ("u", "v")
+    assert growth_findings(_with_conditions(problem_from, "u_t = v_x", "v_t = u_x", fields=fields)) == []
+    assert growth_findings(_with_conditions(problem_from, "u_t = v_x", "v_t = -u_x", fields=fields))  # Cauchy-Riemann
+    assert growth_findings(_with_conditions(problem_from, "u_t = v_xx", "v_t = -u_xx", fields=fields)) == []
+    assert growth_findings(_with_conditions(problem_from, "u_t = v", "v_t = -u_xxxx", fields=fields)) == []  # a beam
+
+
+def test_no_problem_of_the_folder_is_called_ill_posed():
+    from pinnsolve.problems.library import problem_files
+
+    assert {path.stem for path in problem_files() if growth_findings(load_problem(path))} == set()

@@ -254,6 +254,7 @@ def test_a_residual_between_the_points_is_told(problem_from):
     right = evaluation_of(problem, lambda p: p[:, 0], lambda p: p[:, 0])
     assert "30 times as large" in health_sentences(problem, right, 1e-3, 0.9)[0]
     assert health_sentences(problem, right, 1e-3, 2e-3) == []
+    assert health_sentences(problem, right, 0.5, 500.0) == []  # a run that diverged fits no points
 
 
 # -- the classical way ---------------------------------------------------------------------------------

@@ -21,13 +21,23 @@ from pinnsolve.networks import (
 from pinnsolve.networks.multilayer import random_features, widened
 from pinnsolve.problems import Problem
 from pinnsolve.solving import solve
-from pinnsolve.training import Budget, Objective, Training, TrainingSettings, build_objective, features, make_plan
+from pinnsolve.training import (
+    Budget,
+    Objective,
+    Training,
+    TrainingSettings,
+    build_objective,
+    features,
+    make_plan,
+    stages,
+)
 from pinnsolve.training.features import RandomFeatureStage
 from pinnsolve.training.jacobian import generic_jacobian, gram, jacobian
 from pinnsolve.training.least_squares import DAMPING, KINK_DAMPING, least_squares, output_damping
 from pinnsolve.training.levenberg_marquardt import LevenbergMarquardt
 from pinnsolve.training.objective import residual_scale
 from pinnsolve.training.sampling import Sampler, SobolStream, residual_weighted
+from pinnsolve.training.stages import WideningStage
 
 from .conftest import BURGERS, DECAY
 
@@ -456,6 +466,23 @@ def test_layers_are_as_wide_as_the_time_allows(monkeypatch, limit, solves):
 def test_no_other_features_are_tried_once_the_residual_is_rounding():
     """In five dimensions a lift that is the solution would be compared with fifty others."""
     assert solve("poisson_5d", {"audit.enabled": False}, steps=100).metrics()["steps"] == 1
+
+
+@pytest.mark.parametrize(("seconds", "begun"), [(20.0, False), (5.0, True)])
+def test_a_wide_layer_that_took_longer_than_is_left_is_not_begun(monkeypatch, seconds, begun):
+    training = SimpleNamespace(
+        trained=None,
+        generator=None,
+        used=0.9,
+        budget=SimpleNamespace(elapsed=90.0, left=10.0),
+        ansatz=SimpleNamespace(network=None),
+        held_out_value=lambda: 1.0,
+        converged=lambda *_: False,
+    )
+    monkeypatch.setattr(stages, "widened", lambda *_: None)
+    monkeypatch.setattr(stages, "solve_wide", lambda *_: "a step")
+    solves = WideningStage(_first=1600, _took=seconds).steps(training)
+    assert next(solves, None) == ("a step" if begun else None)
 
 
 @pytest.mark.usefixtures("no_probe")

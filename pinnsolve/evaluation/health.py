@@ -36,12 +36,19 @@ def health_sentences(problem: Problem, evaluation: Evaluation, loss: float | Non
     error = evaluation.error
     if error is not None and loss is not None and error > WRONG and loss**0.5 < LOW_LOSS * error:
         sentences.append(f"The loss is low ({loss:.1e}) but the answer is wrong by {error:.1%}: {_why(held_out)}")
-    if loss is not None and held_out is not None and held_out > _APART * loss and held_out**0.5 > WRONG:
-        sentences.append(
-            f"Between the collocation points the residual is {(held_out / loss) ** 0.5:.3g} times as large as at them: "
-            "the network fits the points, not the equation. More points, or fresh ones more often, may help."
-        )
+    if loss is not None and held_out is not None:
+        sentences += between_sentences(loss, held_out)
     return sentences
+
+
+def between_sentences(loss: float, held_out: float) -> list[str]:
+    """Return that the equations are satisfied at the collocation points alone; nothing of a run that diverged."""
+    if not (loss**0.5 < UNSOLVED and held_out > _APART * loss and held_out**0.5 > WRONG):
+        return []
+    return [
+        f"Between the collocation points the residual is {(held_out / loss) ** 0.5:.3g} times as large as at them: "
+        "the network fits the points, not the equation. More points, or fresh ones more often, may help."
+    ]
 
 
 def _why(held_out: float | None) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pinnsolve.problems.finding import Finding, keyed_residuals
 from pinnsolve.problems.formulas import Formula, numpy_functions
 from pinnsolve.problems.lint_conditions import condition_findings
+from pinnsolve.problems.lint_growth import growth_findings
 from pinnsolve.problems.lint_poles import pole_findings
 from pinnsolve.problems.lint_scales import scale_findings
 from pinnsolve.problems.lint_values import value_findings
@@ -31,6 +32,7 @@ def lint(problem: Problem) -> list[Finding]:
     return [
         *faults(problem),
         *pole_findings(problem),
+        *growth_findings(problem),
         *_equation_count(problem),
         *condition_findings(problem),
         *_unused_constants(problem),

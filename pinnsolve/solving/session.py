@@ -19,6 +19,7 @@ from pinnsolve.networks.piecewise import PiecewiseAnsatz
 from pinnsolve.networks.smoothness import smoothness_note
 from pinnsolve.problems import Problem
 from pinnsolve.problems.formulation import formulated
+from pinnsolve.problems.lint_growth import growth_notes
 from pinnsolve.problems.lint_poles import pole_notes
 from pinnsolve.problems.windows import States
 from pinnsolve.references import ReferenceSolution, find_reference
@@ -395,5 +396,5 @@ def prepare(
         headway=Headway.of(posed, settings),
         control=control,
         reference=find(problem),
-        warnings=[sentence for sentence in (warning, *first.notes, *pole_notes(problem)) if sentence],
+        warnings=[note for note in (warning, *first.notes, *pole_notes(problem), *growth_notes(problem)) if note],
     )

@@ -69,7 +69,8 @@ class RandomFeatureStage(Stateless):
         sites: columns of which a unit reads those of one corner or hole, or none.
         is_linear: whether one solve is exact; else Gauss-Newton steps.
         until: share of the budget at which the stage ends if nothing resolves the solution.
-        persists: whether wider layers are tried although a narrow one does not resolve the solution.
+        persists: whether wider layers are tried although a narrow one does not resolve the solution, or gains little
+            over a narrower one; else the stage begins with fewer features and is over in a second.
     """
 
     activations: Sequence[str]
@@ -119,7 +120,8 @@ class RandomFeatureStage(Stateless):
     def _trials(self, width: int, budget: Budget) -> Iterator[FeatureTrial]:
         """Yield what to try at one width.
 
-        First all scales, the same for every coordinate; while nothing resolves the solution, larger and smaller
+        First all scales, the same for every coordinate, of one activation after the other; a stage that does not
+        persist ends with the first if that resolves nothing. While nothing resolves the solution, larger and smaller
         scales than the best as long as that helps, and, while solves are cheap, those of each coordinate by itself:
         outwards from the best, then all of them. Once something resolves it, the best, larger scales as long as that
         helps, and neighbours, if they leave the time for a wider layer or none will follow.

@@ -97,13 +97,14 @@ class WideningStage(Stateless):
     until: float = 1.0
     name: str = "widen"
     _first: int = FIRST_WIDTH
+    _took: float = 0.0
 
     def steps(self, training: Training) -> Iterator[StepResult]:
         """Widen the trained network; yield after every solve; leave the trained network in place at the end."""
         small = training.trained
-        width, before = self._first, training.held_out_value()
+        width, before, took = self._first, training.held_out_value(), self._took
         while width <= LAST_WIDTH and training.used < self.until:
-            started, reached, took = training.budget.elapsed, float("inf"), 0.0
+            started, reached = training.budget.elapsed, float("inf")
             wide = widened(small, width, SPREAD, training.generator)
             for solve in range(SOLVES):
                 if took > training.budget.left:
@@ -123,8 +124,8 @@ class WideningStage(Stateless):
             ):
                 break
             if helps:
-                self._first = width  # in the next turn, narrower layers will not help more than in this one
-            width, before = 2 * width, min(reached, before)
+                self._first, self._took = width, took  # in the next turn, narrower layers will not help more
+            width, before, took = 2 * width, min(reached, before), 0.0
         training.ansatz.network = small
 
 
