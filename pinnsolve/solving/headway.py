@@ -12,13 +12,13 @@ from pinnsolve.problems.dispersion import is_dispersive
 from pinnsolve.problems.windows import is_marchable
 from pinnsolve.solving.march import March
 from pinnsolve.solving.settings import Settings
-from pinnsolve.solving.step_control import UNSOLVED
 from pinnsolve.training import Training
 
 EARLY, PILOT = 0.1, 0.25  # shares of the budget between which training must make headway
 LONGEST_PILOT = 60.0  # seconds: however much time there is, so much tells whether training makes headway
 PILOT_STEPS = 60  # before which nothing can be said of training, however short the time limit
 HEADWAY = 30.0  # least factor by which the held-out objective falls between them
+LOW = 1e-5  # a held-out objective that widening brings down: fast training on burgers is there after 9 s, and lingers
 RESOLVED = 1e-9  # below this, what was learnt of dispersive waves can be widened to all digits
 MARCH_STEPS = 40  # a march takes at least, to look for features and to go on with them
 LATEST = 0.6  # share of the whole budget after which it is too late to start anew
@@ -64,7 +64,7 @@ class Headway:
             self.early = training.best_held_out
         if self.steps is None and training.step < PILOT_STEPS:
             return False
-        low = RESOLVED if self.is_dispersive else UNSOLVED
+        low = RESOLVED if self.is_dispersive else LOW
         return training.used >= pilot and training.best_held_out > max(low, self.early / HEADWAY)
 
     def is_given_up(self, march: March, training: Training) -> bool:
