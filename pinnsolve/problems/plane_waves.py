@@ -57,7 +57,7 @@ def rates(
             if not in_time and partial.order != order:
                 continue
             coefficient = sympy.diff(equation.placed, placeholder).subs(place or {})
-            if coefficient.free_symbols or not coefficient.is_finite:
+            if coefficient.free_symbols or not (coefficient.is_finite and coefficient.is_real):
                 return None
             if in_time:
                 mass[row, fields[partial.field]] += float(coefficient)
