@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from pinnsolve.errors import ResourceError
 from pinnsolve.training import workers as workers_module
+from pinnsolve.training.least_squares import solve_output_layer
 from pinnsolve.training.levenberg_marquardt import LevenbergMarquardt
 from pinnsolve.training.workers import ALONE, Workers, join_workers, own_device
 from tests.conftest import BURGERS
@@ -23,7 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 from pinnsolve.problems.loading import parse_problem
-from pinnsolve.training.least_squares import triangular_factor
+from pinnsolve.training.least_squares import Factorization, solve_output_layer, triangular_factor
 from pinnsolve.training.levenberg_marquardt import LevenbergMarquardt
 from pinnsolve.training.workers import join_workers
 from tests.conftest import BURGERS
@@ -40,14 +42,20 @@ results = []
 for number in (1, 2):
     optimizer.restore({}, {"damping": 1.0, "scale": 1e6})  # small enough for JᵀJ in float64
     results.append(optimizer.step(own, number))
+weights = torch.cat([p.detach().flatten() for p in ansatz.parameters()])
 rows = torch.randn(40, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-factor = triangular_factor([rows.chunk(workers.count)[workers.rank]], 0.0, workers)
+rows = rows.chunk(workers.count)[workers.rank]
+factor = triangular_factor([rows], 0.0, workers)
+solved = Factorization.of(rows[:, :-1], 0.0, workers=workers).solve(rows[:, -1])
 value = objective.value(own)
 clock = workers.agreed(float(10 + workers.rank))
+for layer in ansatz.network.layers:
+    layer.requires_grad_(False)
+newton = solve_output_layer(objective, ansatz.network.output, own, iterations=8)
+output = torch.cat([p.detach().flatten() for p in ansatz.network.output.parameters()])
 if workers.leads:
-    weights = torch.cat([p.detach().flatten() for p in ansatz.parameters()])
     found = {"weights": weights, "terms": results[1].terms, "factor": factor, "value": value, "clock": clock}
-    torch.save(found, sys.argv[2])
+    torch.save({**found, "solved": solved, "newton": newton, "output": output}, sys.argv[2])
 torch.distributed.destroy_process_group()
 """
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -82,8 +90,18 @@ def test_two_processes_take_the_steps_of_one_with_all_points(problem_from, tmp_p
     assert found["terms"] == pytest.approx(results[1].terms, rel=1e-10)
     rows = torch.randn(40, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     assert torch.allclose(found["factor"].t() @ found["factor"], rows.t() @ rows, rtol=1e-13, atol=1e-13)
+    solution, left, *_ = np.linalg.lstsq(rows[:, :-1].numpy(), rows[:, -1].numpy())
+    assert found["solved"][0].numpy() == pytest.approx(solution, rel=1e-12)
+    assert found["solved"][1] == pytest.approx(float(left[0]), rel=1e-12)
     assert found["value"] == pytest.approx(objective.value(points), rel=1e-10)
     assert found["clock"] == 10.0
+    for layer in ansatz.network.layers:
+        layer.requires_grad_(False)
+    loss, evaluations = solve_output_layer(objective, ansatz.network.output, points, iterations=8)
+    assert found["newton"] == (pytest.approx(loss, rel=1e-9), evaluations)
+    output = torch.cat([parameter.detach().flatten() for parameter in ansatz.network.output.parameters()])
+    # QR: rounding times the condition number of the output layer's matrix itself, below 1e6 for six tanh units
+    assert torch.allclose(found["output"], output, rtol=1e-9, atol=1e-9)
 
 
 def test_torchrun_solves_and_one_process_writes(tmp_path):

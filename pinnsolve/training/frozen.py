@@ -141,14 +141,14 @@ class FrozenObjective:
 
     def value(self, weights: Tensor) -> float:
         """Return the objective for output weights (P,)."""
-        return self.objective.workers.mean(float(self.residual(weights).square().sum()))
+        return float(self.objective.workers.total(self.residual(weights).square().sum()))
 
     def residual(self, weights: Tensor) -> Tensor:
-        """Return all weighted residuals (M,) for output weights (P,); their squares sum to this process' objective."""
+        """Return all weighted residuals (M,) for output weights (P,); their squares sum to this process' part of it."""
         with torch.no_grad():
             return torch.cat(
                 [
-                    values * (factor / len(frozen.points) ** 0.5)
+                    values * (factor / self.objective.total_count(frozen.points) ** 0.5)
                     for frozen in self.blocks
                     for values, factor in zip(frozen.residuals(frozen.jets(weights)), frozen.block.factors, strict=True)
                 ]

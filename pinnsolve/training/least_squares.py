@@ -92,29 +92,65 @@ def _solved(triangle: Tensor, right: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class Reflections:
+    """The QR decomposition of a matrix (M, P), M ≥ P, as LAPACK leaves it.
+
+    Attributes:
+        vectors: Householder vectors below the diagonal, R on and above it, (M, P).
+        factors: of the reflections, (P,).
+    """
+
+    vectors: Tensor
+    factors: Tensor
+
+    @classmethod
+    def of(cls, matrix: Tensor) -> Reflections:
+        """Return that of a matrix (M, P)."""
+        return cls(*torch.geqrf(matrix))
+
+    @property
+    def triangle(self) -> Tensor:
+        """R (P, P), with the vectors below it."""
+        return self.vectors[: self.vectors.shape[1]]
+
+    def turned(self, right: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the first P numbers of Qᵀ b for b (M,), and the sum of the others' squares."""
+        size = self.vectors.shape[1]
+        turned = torch.ormqr(self.vectors, self.factors, right[:, None], left=True, transpose=True)[:, 0]
+        return turned[:size], turned[size:].square().sum()
+
+
+@dataclass(frozen=True)
 class Factorization:
     """The QR decomposition of a damped matrix, to solve with for many right-hand sides.
 
     Attributes:
-        reflectors: Householder vectors below the diagonal, R on and above it, (P + M, P).
-        factors: of the reflectors, (P,).
+        own: that of this process' rows.
+        joint: that of the triangles of all processes, one below the other; that of `own` if there is one process.
+        workers: the processes that hold rows.
     """
 
-    reflectors: Tensor
-    factors: Tensor
+    own: Reflections
+    joint: Reflections
+    workers: Workers = ALONE
 
     @classmethod
-    def of(cls, matrix: Tensor, damping: float | Tensor, fields: Tensor | None = None) -> Factorization:
-        """Return that of a matrix (M, P) below the rows that damp it."""
+    def of(
+        cls, matrix: Tensor, damping: float | Tensor, fields: Tensor | None = None, workers: Workers = ALONE
+    ) -> Factorization:
+        """Return that of a matrix (M, P) below the rows that damp it; every process has as many rows."""
         damped = torch.diag(damping_rows(matrix, damping, fields))
-        return cls(*torch.geqrf(torch.cat([damped, matrix.t()], 1).t()))
+        own = Reflections.of(torch.cat([damped, matrix.t()], 1).t())
+        return cls(own, own if workers.count == 1 else Reflections.of(workers.stacked(own.triangle.triu())), workers)
 
     def solve(self, right: Tensor) -> tuple[Tensor, float]:
         """Return x (P,) that minimises ‖A x - b‖₂² + ‖D x‖₂² for b (M,), and that minimum."""
-        size = self.reflectors.shape[1]
-        padded = torch.cat([right.new_zeros(size), right])[:, None]
-        turned = torch.ormqr(self.reflectors, self.factors, padded, left=True, transpose=True)[:, 0]
-        return _solved(self.reflectors[:size], turned[:size]), float(turned[size:].square().sum())
+        size = self.own.vectors.shape[1]
+        head, left = self.own.turned(torch.cat([right.new_zeros(size), right]))
+        if self.workers.count > 1:
+            head, more = self.joint.turned(self.workers.stacked(head))
+            left = self.workers.total(left) + more
+        return _solved(self.joint.triangle, head), float(left)
 
 
 def solve_output_layer(
@@ -139,7 +175,7 @@ def solve_output_layer(
     """
     count, fields = sum(objective.total_count(place) for place in points), _fields(output)
     weights = parameters_to_vector(output.parameters()).detach().clone()
-    if iterations > 1 and objective.workers.count == 1 and is_freezable(objective, output, points):
+    if iterations > 1 and is_freezable(objective, output, points):
         frozen = FrozenObjective.of(objective, output, points)
         weights, loss, evaluations = _frozen_newton(frozen, weights, iterations, damping, fields, about)
         vector_to_parameters(weights, output.parameters())
@@ -176,10 +212,10 @@ def _frozen_newton(
     One factorisation serves as many steps as gain a factor of 10 each: it costs P times as much as they. The last one
     is made so near the solution that the linear model tells what its first step leaves.
     """
-    loss, evaluations = frozen.value(weights), 1
+    loss, evaluations, workers = frozen.value(weights), 1, frozen.objective.workers
     for _ in range(iterations):
         rows, before = frozen.rows(weights, about), inf if about else loss
-        factorization, right, about = Factorization.of(rows[:, :-1], damping, fields), rows[:, -1], None
+        factorization, right, about = Factorization.of(rows[:, :-1], damping, fields, workers), rows[:, -1], None
         step, left = factorization.solve(right)
         tried, trial, values = _searched(frozen.value, weights, step, loss)
         is_linear, evaluations = WORTHWHILE * left <= trial <= left / WORTHWHILE, evaluations + 1 + values
