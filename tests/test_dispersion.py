@@ -40,6 +40,7 @@ def _problem(problem_from, *equations, fields=("u",), plane=False):
         ("u_t + u*u_x = 0", False),  # no order of 2 or more
         ("u_tt = u_xx - sin(u)", False),  # not of first order in time
         ("u_t + u*u_xxx = 0", False),  # no constant principal part
+        ("u_t + (1 + x)*u_xxx = 0", False),
         ("u_xx = u**3", False),  # nothing evolves
     ],
 )
@@ -100,6 +101,8 @@ def _with_conditions(problem_from, *equations, fields=("u",), times=(0,)):
         ("u_t = (1 + x)*u_xx", False, True),
         ("u_t = sqrt(abs(x))*exp(-x)*u_xx + log(1 + x)", False, True),
         ("u_t = log(x - 2)*u_xx", False, False),  # no number: other findings tell that
+        ("u_t = max(log(x - 2), log(x - 3))*u_xx", False, False),
+        ("log(x - 2)*u_t = u_xx", False, False),
         ("u_t = (1 + u^2)*u_xx", False, False),  # unknown: it depends on the field
         ("u_tt = -u_xx", False, False),  # not of first order in time: nothing is said
         ("u_t = u^2", False, False),

@@ -32,48 +32,33 @@ equation = "u = -1/2"
 [reference]
 solver = "none"
 """
-FRONT = """
-title = "A front of width 1e-3"
+ENDS = """
+title = "A field between its values at two ends"
 [coordinates]
-x = [-1, 1]
+x = [{lower}, 1]
 [equations]
-e = "1e-3*u_xx = u*u_x"
+e = "{equation}"
 [[conditions]]
-where = "x = -1"
-equation = "u = 1"
+where = "x = {lower}"
+equation = "u = {left}"
 [[conditions]]
 where = "x = 1"
-equation = "u = -1"
+equation = "u = {right}"
 [reference]
-solver = "none"
+{reference}
 """
-STEEP = """
-title = "A layer that 200 random features resolve, but not to rounding"
-[coordinates]
-x = [-1, 1]
-[equations]
-e = "u_xx = u + u^3 + exp(-400*(x - 0.3)^2)"
-[[conditions]]
-where = ["x = -1", "x = 1"]
-equation = "u = 0"
-[reference]
-solver = "none"
-"""
-LOGARITHM = """
-title = "An equation that is no number where u is negative"
-[coordinates]
-x = [0, 1]
-[equations]
-e = "u_xx = u*log(u)"
-[[conditions]]
-where = "x = 0"
-equation = "u = exp(3/4)"
-[[conditions]]
-where = "x = 1"
-equation = "u = exp(3/2)"
-[reference.exact]
-u = "exp((x + 1)^2/4 + 1/2)"
-"""
+
+
+def _between(left, right, equation, lower=-1, reference='solver = "none"'):
+    """Return the text of a problem on [lower, 1] with a value at either end."""
+    return ENDS.format(left=left, right=right, equation=equation, lower=lower, reference=reference)
+
+
+FRONT = _between("1", "-1", "1e-3*u_xx = u*u_x")  # of width 1e-3
+STEEP = _between("0", "0", "u_xx = u + u^3 + exp(-400*(x - 0.3)^2)")  # 200 features resolve it, but not to rounding
+LOGARITHM = _between(  # no number where u is negative
+    "exp(3/4)", "exp(3/2)", "u_xx = u*log(u)", lower=0, reference='exact = {u = "exp((x + 1)^2/4 + 1/2)"}'
+)
 
 
 def _prepared(problem, width=40, scale=2.0):
@@ -98,6 +83,20 @@ def factorizations(monkeypatch):
 
     monkeypatch.setattr(Factorization, "of", classmethod(counted))
     return shapes
+
+
+@pytest.fixture
+def widths(monkeypatch):
+    """The widths of all layers of random features that are drawn."""
+    drawn = []
+    draw = features.random_features
+
+    def counted(small, width, *arguments):
+        drawn.append(width)
+        return draw(small, width, *arguments)
+
+    monkeypatch.setattr(features, "random_features", counted)
+    return drawn
 
 
 def test_one_factorization_solves_for_many_right_hand_sides():
@@ -181,16 +180,8 @@ def test_a_useless_neighbour_does_no_harm(problem_from):
     assert again <= 10 * loss
 
 
-def test_wide_layers_start_from_narrow_ones(problem_from, factorizations, monkeypatch):
+def test_wide_layers_start_from_narrow_ones(problem_from, factorizations, widths):
     training, _, _ = _prepared(problem_from(PENDULUM))
-    widths = []
-    drawn = features.random_features
-
-    def counted(small, width, *arguments):
-        widths.append(width)
-        return drawn(small, width, *arguments)
-
-    monkeypatch.setattr(features, "random_features", counted)
     trial = FeatureTrial("tanh", (2.0,))
     solve_features(training, 400, trial, [[0]], NEWTON_STEPS)
     assert widths == [100, 200, 400]
@@ -204,15 +195,7 @@ def test_wide_layers_start_from_narrow_ones(problem_from, factorizations, monkey
     assert widths == [400]
 
 
-def test_few_features_tell_whether_they_serve_a_nonlinear_problem(problem_from, monkeypatch):
-    widths = []
-    drawn = features.random_features
-
-    def counted(small, width, *arguments):
-        widths.append(width)
-        return drawn(small, width, *arguments)
-
-    monkeypatch.setattr(features, "random_features", counted)
+def test_few_features_tell_whether_they_serve_a_nonlinear_problem(problem_from, widths):
     settings = {"training.windows": 1, "audit.enabled": False, "training.steps": 40}
     served = solve(problem_from(LOGARITHM), settings)
     assert {row.training.stage for row in served.history} == {"features"}
@@ -232,15 +215,7 @@ def test_features_that_lead_out_of_the_domain_of_an_equation_are_passed_over(pro
     assert found.history[-1].training.held_out < 1e-3 * found.history[0].training.held_out
 
 
-def test_features_that_gain_little_from_more_of_them_give_way(problem_from, monkeypatch):
-    widths = []
-    drawn = features.random_features
-
-    def counted(small, width, *arguments):
-        widths.append(width)
-        return drawn(small, width, *arguments)
-
-    monkeypatch.setattr(features, "random_features", counted)
+def test_features_that_gain_little_from_more_of_them_give_way(problem_from, widths, monkeypatch):
     monkeypatch.setattr(features, "PROBE_GAIN", 1e300)
     settings = {"training.windows": 1, "audit.enabled": False, "training.steps": 40, "time_limit": 600.0}
     found = solve(problem_from(STEEP), settings)

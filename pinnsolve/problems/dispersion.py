@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pinnsolve.problems.plane_waves import directions, evolves, principal_order, rates
+from pinnsolve.problems.plane_waves import PrincipalPart, directions, evolves, principal_order
 from pinnsolve.problems.problem import Problem
 
 _IMAGINARY = 1e-9  # of the largest rate
@@ -23,8 +23,11 @@ def is_dispersive(problem: Problem) -> bool:
     """
     if principal_order(problem) < 2 or not evolves(problem):
         return False
-    found = [rates(problem, direction) for direction in directions(problem)]
-    return all(each is not None and _is_imaginary(each) for each in found)
+    principal = PrincipalPart.of(problem)
+    if principal is None or not principal.is_constant:
+        return False
+    found = principal.rates(directions(problem), problem.box[0][None])  # at any place
+    return len(found) > 0 and all(_is_imaginary(each) for each in found[0])
 
 
 def _is_imaginary(rates: NDArray[np.complex128]) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 from pinnsolve.problems.conditions import Face
 from pinnsolve.problems.finding import Finding
 from pinnsolve.problems.places import Place
-from pinnsolve.problems.plane_waves import directions, evolves, principal_order, rates
+from pinnsolve.problems.plane_waves import PrincipalPart, directions, evolves, principal_order
 from pinnsolve.problems.problem import Problem
 
 _PLACES = 8
@@ -18,21 +18,19 @@ def growth_findings(problem: Problem) -> list[Finding]:
     """Return what is ill-posed in Hadamard's sense: waves of length 1/k grow as exp(c k^m t), for any k.
 
     A wrong sign in u_t = -u_xx does that, or a condition at the end of the time where it belongs at the start. The
-    rates are those of the principal part, at several places if coefficients depend on them; where these depend on
+    rates are those of the principal part, at several places if coefficients depend on them; if these depend on
     the fields, nothing is said.
     """
     sides = {c.face.side for c in problem.conditions if isinstance(c.face, Face) and c.face.axis == problem.time_axis}
     if len(sides) != 1 or not evolves(problem) or not principal_order(problem):
         return []
     (side,) = sides
-    symbols = [coordinate.symbol for coordinate in problem.coordinates]
-    places = [
-        dict(zip(symbols, map(float, point), strict=True)) for point in Place(problem, None).sobol(_PLACES, seed=7)
-    ]
-    found = [rates(problem, direction, place) for place in places for direction in directions(problem)]
-    known = [each for each in found if each is not None]
-    largest = max((np.abs(each).max() for each in known), default=0.0)
-    growth = max((float((each.real if side == "lower" else -each.real).max()) for each in known), default=0.0)
+    principal = PrincipalPart.of(problem)
+    if principal is None:
+        return []
+    found = principal.rates(directions(problem), Place(problem).sobol(_PLACES, seed=7))
+    largest = np.abs(found).max(initial=0.0)
+    growth = (found.real if side == "lower" else -found.real).max(initial=0.0)
     if growth <= _GROWS * largest:
         return []
     time, end = problem.time, "start" if side == "lower" else "end"

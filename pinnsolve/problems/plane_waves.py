@@ -8,11 +8,13 @@ Source: Kreiss, Lorenz (1989), Initial-Boundary Value Problems and the Navier-St
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import sympy
 from numpy.typing import NDArray
 
+from pinnsolve.problems.formulas import Formula, numpy_functions
 from pinnsolve.problems.partials import Partial
 from pinnsolve.problems.problem import Problem
 
@@ -40,35 +42,63 @@ def directions(problem: Problem) -> NDArray[np.float64]:
     return np.concatenate([np.eye(dimension), oblique])
 
 
-def rates(
-    problem: Problem, wave: NDArray[np.float64], place: Mapping[sympy.Symbol, float] | None = None
-) -> NDArray[np.complex128] | None:
-    """Return the μ (number of fields,) of a wave vector.
+@dataclass(frozen=True)
+class PrincipalPart:
+    """The M and A_α of equations that evolve, where they depend on the coordinates alone.
 
-    None if u_t cannot be solved for, or coefficients depend on the fields, or on coordinates and no place is given.
+    Attributes:
+        problem: it has a time, and its equations are of first order in it.
+        coefficients: the entries of M and A_α by equation and the derivative that they multiply.
     """
-    axis, order = problem.time_axis, principal_order(problem)
-    assert axis is not None
-    fields = {name: column for column, name in enumerate(problem.field_names)}
-    mass, symbol = (np.zeros((len(fields), len(fields)), dtype=complex) for _ in range(2))
-    for row, equation in enumerate(problem.equations):
-        for partial, placeholder in equation.placeholders.items():
-            in_time = partial.orders[axis] == 1
-            if not in_time and partial.order != order:
-                continue
-            coefficient = sympy.diff(equation.placed, placeholder).subs(place or {})
-            if coefficient.free_symbols or not (coefficient.is_finite and coefficient.is_real):
-                return None
-            if in_time:
-                mass[row, fields[partial.field]] += float(coefficient)
+
+    problem: Problem
+    coefficients: Mapping[tuple[int, Partial], sympy.Expr]
+
+    @classmethod
+    def of(cls, problem: Problem) -> PrincipalPart | None:
+        """Return the principal part of a problem that evolves, None if it depends on more than coordinates."""
+        axis, order = problem.time_axis, principal_order(problem)
+        assert axis is not None
+        coefficients = {
+            (row, partial): sympy.diff(equation.placed, placeholder)
+            for row, equation in enumerate(problem.equations)
+            for partial, placeholder in equation.placeholders.items()
+            if partial.orders[axis] or partial.order == order
+        }
+        known = all(coefficient.free_symbols <= set(problem.symbols) for coefficient in coefficients.values())
+        return cls(problem, coefficients) if known else None
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether no coefficient depends on the place."""
+        return not any(coefficient.free_symbols for coefficient in self.coefficients.values())
+
+    def rates(self, waves: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.complex128]:
+        """Return the μ (K, n, number of fields) of wave vectors (n, dimensions of space) at K of the points (N, d).
+
+        The others have a coefficient that is no finite number, or u_t cannot be solved for there.
+        """
+        axis, names = self.problem.time_axis, self.problem.field_names
+        assert axis is not None
+        with np.errstate(all="ignore"):
+            formula = Formula(list(self.coefficients.values()), self.problem.symbols)
+            values = formula(numpy_functions(), [column[:, None] for column in points.T])  # (N, 1), or a float
+        mass = np.zeros((len(points), 1, len(names), len(names)))
+        symbol = np.zeros((len(points), len(waves), len(names), len(names)), dtype=complex)
+        for (row, partial), value in zip(self.coefficients, values, strict=True):
+            column = names.index(partial.field)
+            if partial.orders[axis]:
+                mass[..., row, column] = value
             else:
-                symbol[row, fields[partial.field]] += float(coefficient) * _plane_wave(partial, axis, wave)
-    if np.linalg.matrix_rank(mass) < len(fields):
-        return None
-    return np.linalg.eigvals(-np.linalg.solve(mass, symbol)).astype(np.complex128)
+                symbol[..., row, column] += value * _plane_waves(partial, axis, waves)
+        known = np.isfinite(mass).all((1, 2, 3)) & np.isfinite(symbol).all((1, 2, 3))
+        mass, symbol = mass[known], symbol[known]
+        solvable = np.linalg.matrix_rank(mass[:, 0]) == len(names)
+        return np.linalg.eigvals(-np.linalg.solve(mass[solvable], symbol[solvable])).astype(np.complex128)
 
 
-def _plane_wave(partial: Partial, time_axis: int, wave: NDArray[np.float64]) -> complex:
-    """Return Π (i k_a)^α_a over the space coordinates."""
+def _plane_waves(partial: Partial, time_axis: int, waves: NDArray[np.float64]) -> NDArray[np.complex128]:
+    """Return Π (i k_a)^α_a over the space coordinates, one for each wave vector."""
     space = [order for axis, order in enumerate(partial.orders) if axis != time_axis]
-    return complex(np.prod([(1j * k) ** order for k, order in zip(wave, space, strict=True)]))
+    found: NDArray[np.complex128] = np.prod((1j * waves) ** space, axis=1)
+    return found
