@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
+from math import log2
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,6 +21,7 @@ from pinnsolve.solving.march import March
 from pinnsolve.solving.step_control import SHORTEST, UNSOLVED, StepControl
 from pinnsolve.training import least_squares as least_squares_module
 from pinnsolve.training import window_features
+from pinnsolve.training.features import SCALES
 from pinnsolve.training.frozen import FrozenObjective, is_freezable
 from pinnsolve.training.jacobian import jacobian
 from pinnsolve.training.least_squares import solve_output_layer
@@ -199,14 +201,65 @@ def test_a_window_nearly_as_good_as_the_one_before_is_enough_where_there_is_no_t
     assert not stage.is_satisfied
 
 
-def test_features_that_solve_nothing_in_a_longer_window_leave_it_to_a_shorter_one():
-    choice = FeatureChoice("tanh", (2.0, 4.0), 400, held_out=1e-12)
-    stage = WindowFeatureStage(["tanh"], [[0], [1]], (400, 1600), choice=choice)
+def _widths(stage, left):
+    """Return the widths that a stage tries if each leaves what `left` says of it."""
     widths = []
     for trial in stage._trials():
         widths.append(trial.width)
-        stage._judge(trial, 1e-2, 1.0)
-    assert widths == [400]
+        stage._judge(trial, left(trial), 1.0)
+    return widths
+
+
+def _known(left):
+    """Return a stage that begins with 800 features, which left so much before."""
+    choice = FeatureChoice("tanh", (2.0, 4.0), 800, held_out=left)
+    return WindowFeatureStage(["tanh"], [[0], [1]], (400, 3200), choice=choice)
+
+
+def test_features_that_solve_nothing_in_a_longer_window_leave_it_to_a_shorter_one():
+    assert _widths(_known(1e-12), lambda trial: 1e-2) == [800]
+
+
+def test_the_best_features_of_an_unsolved_window_come_first_in_its_half():
+    looks = len(SCALES) + 4  # they do not serve: all scales are looked at, and the neighbours of the best
+    assert _widths(_known(1e-2), lambda trial: 1e-2) == [800, *[400] * looks, 1600]
+    assert _widths(_known(1e-2), lambda trial: 1e-6) == [800, 1600, *[1600] * 4]  # and neighbours
+
+
+def test_more_features_are_tried_while_they_gain_enough_the_less_the_less_is_resolved():
+    stage = WindowFeatureStage(["tanh"], [[0]], (400, 3200))
+    looks = len(SCALES) + 2  # and two neighbours of the best
+    for gain, widths in ((11.0, [800, 1600, 3200]), (9.0, [800])):
+        stage.found = None
+        found = _widths(stage, lambda trial, gain=gain: 1.0 * gain ** -log2(trial.width / 400))
+        assert found[looks:] == widths
+    stage.found = None  # once resolved, a factor of 30 is asked for
+    assert _widths(stage, lambda trial: 1e-5 * 11.0 ** -log2(trial.width / 400))[looks:] == [800]
+
+
+def test_a_window_whose_time_is_over_is_left_with_the_best_so_far(monkeypatch):
+    tried = []
+
+    def solved(training, width, trial, *others, **named):
+        tried.append(trial.scales)
+        training.used += 0.3
+        return StepResult({"e": 1.0})
+
+    monkeypatch.setattr(window_features, "solve_features", solved)
+    training = SimpleNamespace(
+        goal=0.0,
+        used=0.0,
+        best_network=None,
+        trained=None,
+        last_held_out=1.0,
+        budget=SimpleNamespace(elapsed=0.0),
+        ansatz=SimpleNamespace(network=None),
+        converged=lambda before, reached: False,
+    )
+    stage = WindowFeatureStage(["tanh"], [[0], [1]], (400, 1600))
+    assert len(list(stage.steps(training))) == len(tried) == 4
+    assert training.is_paused
+    assert stage.found is not None
 
 
 def test_a_window_is_halved_if_nothing_is_solved_or_there_is_time_to_go_on_at_that_pace():

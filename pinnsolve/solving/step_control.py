@@ -165,14 +165,15 @@ class StepControl:
         return window.training.budget.elapsed > LATE * self.time_limit
 
     def _stretched(self, window: Window, factor: Fraction) -> FeatureChoice | None:
-        """Return what serves the window, or else the one before, for one that is longer by a factor."""
+        """Return what serves the window, or the one before, or is the best so far, for one longer by a factor."""
         if self.given is not None:
             return self.given
         stage, axis = _features(window), window.problem.time_axis
         assert axis is not None
         group = window.ansatz.features.plain.index(axis)
-        known = stage.found if stage.found is not None and stage.found.is_known else stage.choice
-        return None if known is None else known.stretched(group, float(factor))
+        serves = stage.found is not None and (stage.found.is_known or stage.choice is None)
+        best = stage.found if serves else stage.choice
+        return None if best is None else best.stretched(group, float(factor))
 
 
 def _features(window: Window) -> WindowFeatureStage:

@@ -26,6 +26,7 @@ from pinnsolve.training.scaling import rescaled, term_sizes
 
 NEWTON_STEPS = 16  # of Gauss-Newton, at most: it ends where a step gains less than a factor of 2
 WORTH = 30.0  # the gain from twice the features without which a shorter window is the better answer
+UNRESOLVED_WORTH = 10.0  # likewise while nothing is resolved: convergence has only begun
 WORSE = 30.0  # a window may be left so much worse than the one before without more being tried
 ROUNDS = 2  # of scaling the equations anew and solving again
 
@@ -102,7 +103,7 @@ class WindowFeatureStage(Stateless):
                 continue  # the solution grows beyond all bounds in so long a window, or in Newton's first steps
             yield self._scaled(training, result) if len(self.groups) == 1 else result
             self._judge(trial, training.last_held_out, training.budget.elapsed - started)
-            if self.is_satisfied:
+            if self.is_satisfied or training.used >= 1:
                 break
         training.ansatz.network = training.trained
         training.converged(float("inf"), self._held_out)
@@ -142,23 +143,41 @@ class WindowFeatureStage(Stateless):
         return float("inf") if self.found is None else self.found.held_out
 
     def _trials(self) -> Iterator[_Trial]:
-        """Yield what is known or else all scales, then the best of it with more features, then its neighbours."""
-        width = self.widths[0] if self.choice is None else self.choice.width
+        """Yield the choice or else all scales, then the best of them with more features, then its neighbours.
+
+        A choice that resolved nothing in the window before was the best in a longer one: it comes before the others.
+        """
+        trusted = self.choice is not None and self.choice.is_known
         if self.choice is not None:
-            yield _Trial(width, FeatureTrial(self.choice.activation, self.choice.scales))
-        else:
-            for name in self.activations:
-                for scale in SCALES:
-                    yield _Trial(width, FeatureTrial(name, (scale,) * len(self.groups)))
-            yield from self._neighbours(width)
-        if self.found is None or (self.choice is not None and not self.found.is_known):
+            yield _Trial(self.choice.width, FeatureTrial(self.choice.activation, self.choice.scales))
+        if trusted and not self._is_resolved:
             return  # what served the window before solves nothing in this one: it is too long
-        before = float("inf")
-        while 2 * width <= self.widths[1] and GROWTH * self.took <= self.pace and self._held_out < before / WORTH:
+        looked = not (trusted or self._is_resolved)
+        if looked:
+            yield from self._all_scales()
+        if self.found is None:
+            return
+        width, before = self.found.width, float("inf")
+        while 2 * width <= self.widths[1] and GROWTH * self.took <= self.pace and self._gains(before):
             width, before = 2 * width, self._held_out
             yield _Trial(width, FeatureTrial(self.found.activation, self.found.scales))
-        if self.choice is not None and self.took <= self.pace and self.widths[0] < self.widths[1]:
+        if not looked and self.took <= self.pace and self.widths[0] < self.widths[1]:
             yield from self._neighbours(width)
+
+    @property
+    def _is_resolved(self) -> bool:
+        return self.found is not None and self.found.is_known
+
+    def _gains(self, before: float) -> bool:
+        """Return whether twice the features helped enough for as many again to be tried."""
+        return self._held_out < before / (WORTH if self._is_resolved else UNRESOLVED_WORTH)
+
+    def _all_scales(self) -> Iterator[_Trial]:
+        width = self.widths[0]
+        for name in self.activations:
+            for scale in SCALES:
+                yield _Trial(width, FeatureTrial(name, (scale,) * len(self.groups)))
+        yield from self._neighbours(width)
 
     def _neighbours(self, width: int) -> Iterator[_Trial]:
         """Yield the best so far with the scale of one group after the other changed; nothing if there is none."""
