@@ -60,6 +60,7 @@ def audit(
     ansatz: nn.Module,
     *,
     exact: Differentiator | None = None,
+    trained: Problem | None = None,
     points: int = 1024,
     seed: int = 0,
     schemes: Sequence[str] = SCHEMES,
@@ -72,6 +73,7 @@ def audit(
         ansatz: the trial solution, points (..., d) to values (...) by field; it is copied, not changed. The
             parts of a piecewise one are audited each in its own window.
         exact: the exact solution's jets, if they are known.
+        trained: the formulation whose loss was trained, if it is another: its gradient is tested.
         points: number of audit points, Sobol points of this seed in the domain.
         seed: of the points.
         schemes: finite-difference schemes to compare.
@@ -104,10 +106,10 @@ def audit(
             costs=tuple(costs(doubles[0], names, schemes, _waiting(device))),
             extrapolations=tuple(extrapolations(doubles, double_values, higher, names)),
             residuals=tuple(residual_audits(problem, doubles, curves)),
-            loss_gradient=loss_gradient_audit(problem, doubles[0].fields64, doubles[0].sample, seed),
+            loss_gradient=loss_gradient_audit(trained or problem, doubles[0].fields64, doubles[0].sample, seed),
             maps=maps(problem, doubles, curves, names),
         )
-    order = max(partial.order for partial in problem.partials)
+    order = max(partial.order for partial in (trained or problem).partials)
     return _reported(curves, smoothness(ansatz), order, names, beside)
 
 
