@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from pinnsolve.audit.baseline import Baseline, _together, agree
+from pinnsolve.audit.baseline import Baseline, _together, agree, rounding_where
 from pinnsolve.audit.curve import VCurve
 from pinnsolve.audit.records import LossGradientAudit
 from pinnsolve.audit.verdict import MISSED, gradient_sentence, rounding_sentence, verdicts
@@ -343,13 +343,17 @@ def test_two_ways_are_compared_where_the_derivative_is():
     front = np.array([0.0, 0.0, 0.0, 1.0])
     assert not agree(front, 1.01 * front, 0.0)
     assert not agree(np.zeros(4), front, 0.0)  # one of them sees nothing
-    # the rounding of the front counts, that of the points without it does not: ten times as much
-    assert agree(front, 1.01 * front, 0.0, np.array([0.0, 0.0, 0.0, 1.1e-3]))
-    assert not agree(front, 1.01 * front, 0.0, np.array([1.0, 1.0, 1.0, 0.9e-3]))
-    # and so does a number that is none
+    # a number that is none says nothing
     assert agree(np.array([1.0, np.nan]), np.array([1.0, 2.0]), 0.0)
     assert not agree(np.array([1.0, np.nan]), np.array([2.0, 2.0]), 0.0)
     assert agree(np.full(2, np.nan), np.ones(2), 0.0)
+
+
+def test_rounding_counts_where_the_derivative_is_and_as_a_whole():
+    front = np.array([0.0, 0.0, 0.0, np.nan, 1.0])
+    assert rounding_where(front, np.array([0.0, 0.0, 0.0, 0.0, 1e-3])) == pytest.approx(1e-3, rel=1e-15)
+    assert rounding_where(front, np.array([3e-3, 0.0, 0.0, 0.0, 1e-3])) == pytest.approx(math.sqrt(2) * 1e-3, rel=1e-15)
+    assert rounding_where(0 * SIGNS, 1e-3 * SIGNS) == pytest.approx(1e-3, rel=1e-15)
 
 
 # --- rounding of automatic differentiation --------------------------------------------------------------------------

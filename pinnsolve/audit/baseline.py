@@ -156,7 +156,7 @@ def _baselines(model: Model, partials: Sequence[Partial], exact: Differentiator 
     found = {}
     for partial in partials:
         values, floor = array(jet[partial]), _floor(partial, noise64, sample)
-        rounding = roundings[partial]
+        rounding = rounding_where(values, roundings[partial])
         independent = check(partial, values, rounding) if check else None
         found[partial] = Baseline(
             partial=partial,
@@ -170,7 +170,7 @@ def _baselines(model: Model, partials: Sequence[Partial], exact: Differentiator 
             reproducible=agree(values, array(nested[partial]), floor, rounding)
             and (not independent or independent.confirms),
             floor=floor,
-            condition=float(rms(rounding)) / _DOUBLE,
+            condition=float(rms(roundings[partial])) / _DOUBLE,
         )
     return found
 
@@ -225,12 +225,12 @@ class _ComplexStepCheck:
         few = sample.points[: min(_CHECKED, max(_CHECKED_UNITS // oracle.width, 16))]
         return cls(oracle, sample, array(few), rounding_noise(oracle.values, sample, few.cpu(), names))
 
-    def __call__(self, partial: Partial, values: Array, rounding: Array) -> _Independent | None:
+    def __call__(self, partial: Partial, values: Array, rounding: float) -> _Independent | None:
         found = self.oracle.derivative(self.points, partial)
         if found is None:
             return None
         derivative, uncertainty = found
-        values, rounding = values[: len(derivative)], rounding[: len(derivative)]
+        values = values[: len(derivative)]
         # the noise of this evaluation, not of the audited one, which may be the sabotaged one
         uncertain = _weighted_median(uncertainty, _squares(values, derivative))
         floor = max(_floor(partial, self.noise, self.sample), uncertain)
@@ -286,7 +286,7 @@ def _floor(partial: Partial, noise: Noise, sample: Sample) -> float:
     return float(noise_of(partial, noise) / volume)
 
 
-def agree(one: Array, other: Array, floor: float, rounding: Array | float = 0.0) -> bool:
+def agree(one: Array, other: Array, floor: float, rounding: float = 0.0) -> bool:
     """Return whether two ways of automatic differentiation agree where the derivative is.
 
     They are compared at the median of its square: half of that lies at points that differ by less. A median, since
@@ -296,14 +296,23 @@ def agree(one: Array, other: Array, floor: float, rounding: Array | float = 0.0)
     Args:
         one, other: the derivative by both ways, (N,).
         floor: σ / L^d.
-        rounding: what each of the two errs by in double precision, (N,).
+        rounding: what each of the two errs by in double precision where the derivative is.
     """
     weight = _squares(one, other)
     if not weight.any():
         return True
     size, difference = float(rms(np.where(weight > 0, one, 0.0))), _weighted_median(np.abs(one - other), weight)
-    known = np.sqrt(np.average(np.square(np.broadcast_to(rounding, weight.shape)), weights=weight))
-    return difference <= max(_DISAGREEMENT * size, _VANISHING * floor, _ROUNDING * known)
+    return difference <= max(_DISAGREEMENT * size, _VANISHING * floor, _ROUNDING * rounding)
+
+
+def rounding_where(values: Array, rounding: Array) -> float:
+    """Return the RMS of rounding errors (N,), over the points or over the square of the derivative (N,): the larger.
+
+    Errors of a front are larger than those elsewhere, and it is there that two ways are compared.
+    """
+    weight = _squares(values, np.zeros(1))
+    local = np.average(np.square(rounding), weights=weight) if weight.any() else 0.0
+    return max(float(rms(rounding)), math.sqrt(local))
 
 
 def _squares(one: Array, other: Array) -> Array:
