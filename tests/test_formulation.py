@@ -269,6 +269,20 @@ def test_the_loss_gradient_of_an_elu_network_is_exact_in_the_first_order_formula
     assert misspecification("direct") > 0.3
 
 
+def test_the_audit_tests_the_gradient_of_the_loss_that_was_trained():
+    from pinnsolve.solving import prepare, resolve_settings
+    from pinnsolve.solving.solution import audited
+
+    found = {}
+    for formulation in ("direct", "first-order"):
+        options = {"network.activation": "elu", "formulation": formulation, "network.width": 3, "network.depth": 1}
+        settings = resolve_settings({**options, "training.optimizer": "lm", "audit.points": 16})
+        found[formulation] = audited(prepare(load_problem("poisson_1d"), settings))
+    assert found["direct"].sentences[-1].startswith("loss gradient")
+    assert found["first-order"].loss_gradient.misspecification < 1e-2 < found["direct"].loss_gradient.misspecification
+    assert not [sentence for sentence in found["first-order"].sentences if sentence.startswith("loss gradient")]
+
+
 def misspecification(formulation):
     """Return |FD - AD| of dL/ds along one direction, relative to FD, for L an integral over a fine grid."""
     from pinnsolve.solving import prepare, resolve_settings

@@ -8,10 +8,10 @@ import math
 import numpy as np
 import pytest
 
-from pinnsolve.audit.baseline import Baseline, _together, agree
+from pinnsolve.audit.baseline import Baseline, _together, agree, rounding_where
 from pinnsolve.audit.curve import VCurve
 from pinnsolve.audit.records import LossGradientAudit
-from pinnsolve.audit.verdict import gradient_sentence, verdicts
+from pinnsolve.audit.verdict import MISSED, gradient_sentence, rounding_sentence, verdicts
 from pinnsolve.problems import Partial
 
 SIGNS = np.array([1.0, -1.0, 1.0, -1.0])  # a derivative of RMS 1 at four points
@@ -327,7 +327,7 @@ def test_noise_is_told_in_units_of_the_roundoff():
     assert math.isnan(baseline(magnitude=0.0).noise_ratio)
 
 
-def test_two_ways_agree_up_to_rounding_at_the_median_point():
+def test_two_ways_agree_up_to_rounding_at_the_median_of_the_square():
     one = np.array([1.0, -1.0, 1.0])
     for difference, same in ((0.9e-9, True), (1.1e-9, False)):
         assert agree(one, one + difference * np.array([1e6, 0.0, 0.0]), 0.0)
@@ -335,3 +335,76 @@ def test_two_ways_agree_up_to_rounding_at_the_median_point():
         assert agree(2 * one, 2 * one - 2 * difference, 0.0) == same  # relative to the derivative
     assert agree(one, one + 1e-3, 1.1e-5)
     assert not agree(one, one + 1e-3, 0.9e-5)
+    assert agree(one, one + 1e-3, 0.0, 1.1e-4)
+    assert not agree(one, one + 1e-3, 0.0, 0.9e-4)
+
+
+def test_two_ways_are_compared_where_the_derivative_is():
+    front = np.array([0.0, 0.0, 0.0, 1.0])
+    assert not agree(front, 1.01 * front, 0.0)
+    assert not agree(np.zeros(4), front, 0.0)  # one of them sees nothing
+    # a number that is none says nothing
+    assert agree(np.array([1.0, np.nan]), np.array([1.0, 2.0]), 0.0)
+    assert not agree(np.array([1.0, np.nan]), np.array([2.0, 2.0]), 0.0)
+    assert agree(np.full(2, np.nan), np.ones(2), 0.0)
+
+
+def test_rounding_counts_where_the_derivative_is_and_as_a_whole():
+    front = np.array([0.0, 0.0, 0.0, np.nan, 1.0])
+    assert rounding_where(front, np.array([0.0, 0.0, 0.0, 0.0, 1e-3])) == pytest.approx(1e-3, rel=1e-15)
+    assert rounding_where(front, np.array([3e-3, 0.0, 0.0, 0.0, 1e-3])) == pytest.approx(math.sqrt(2) * 1e-3, rel=1e-15)
+    assert rounding_where(0 * SIGNS, 1e-3 * SIGNS) == pytest.approx(1e-3, rel=1e-15)
+
+
+# --- rounding of automatic differentiation --------------------------------------------------------------------------
+
+
+def test_ten_times_the_rounding_of_automatic_differentiation_excuses_a_mismatch():
+    close = [[1e-3], [1e-3 + 0.3e-4], [1e-1]]
+    unit = 2.0**-53
+    assert judged(close, condition=0.9e-4 / unit) == "derivative mismatch"
+    assert judged(close, condition=1.1e-4 / unit) == "ok"
+    assert judged(close, condition=1.1e-4 / unit, roundoff=unit / 2) == "derivative mismatch"  # that of the dtype
+    unexplained = {"truncation": -0.8e-5, "rounding": 0.2e-5}
+    assert judged(best_of(1.1e-3), condition=1.0e-4 / unit, **unexplained) == "derivative mismatch"
+    assert judged(best_of(1.1e-3), condition=1.2e-4 / unit, **unexplained) == "ok"
+
+
+def test_rounding_of_a_hundredth_of_the_derivative_is_told():
+    unit = 2.0**-24
+    for share, verdict in ((0.009, "ok"), (0.011, "precision-limited")):
+        found = {"condition": share / unit, "roundoff": unit}
+        assert judged(best_of(1e-3), **found) == verdict
+        assert judged(best_of(1e-3), values=2 * SIGNS, **found) == "ok"
+        assert judged(best_of(1e-3), exact=SIGNS + 0.0115, **found) == "ok"  # the network errs by more
+    kinks = {"kinked": [True, True, False, False], "condition": 0.011 / unit, "roundoff": unit}
+    assert judged(best_of(1e-3) * [9.0, 9.0, 1.0, 1.0], **kinks) == "precision-limited"  # no advice to use it
+
+
+def test_a_derivative_that_is_ten_times_its_rounding_is_there():
+    unit = 2.0**-53
+    assert baseline(condition=0.11 / unit).vanishes
+    assert not baseline(condition=0.09 / unit).vanishes
+    assert baseline(condition=0.09 / unit).scale == 1.0
+    single = baseline(condition=0.09 / unit, roundoff=2.0**-24)  # what is nothing in float32 is known in float64
+    assert not single.vanishes
+
+
+def test_parts_share_the_mean_square_of_their_rounding():
+    one, other = baseline(values=SIGNS[:1], condition=1.0), baseline(values=SIGNS[:3], condition=5.0)
+    assert _together([one, other]).condition == pytest.approx(math.sqrt((1 + 3 * 25) / 4), rel=1e-15)
+
+
+def test_the_digits_that_rounding_leaves_are_told_below_half():
+    unit, partial = 2.0**-53, Partial("u", (2,))
+    for share, told in ((1.0e-8, ""), (1.1e-8, "8 in u_xx"), (3e-6, "6 in u_xx")):
+        curves = [curve(best_of(1e-3), condition=share / unit), curve(best_of(1e-3), dtype="float32", condition=1e16)]
+        found = rounding_sentence(curves, {partial: "u_xx"})
+        assert found.endswith(told)
+        assert bool(found) == bool(told)
+
+
+def test_equations_of_first_order_are_not_told_to_become_so():
+    found = LossGradientAudit(taylor_order=None, misspecification=2 * MISSED, points=64)
+    assert "first-order" in gradient_sentence(found, has_moving_kinks=True, order=2)
+    assert "first-order" not in gradient_sentence(found, has_moving_kinks=True, order=1)

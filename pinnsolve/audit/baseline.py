@@ -26,6 +26,8 @@ _HIGHEST_NESTED = 4  # the same where Taylor mode is missing a rule, and nested 
 _DISAGREEMENT = 1e-9  # taylor against autograd, relative; tests hold them to 1e-12 and 1e-10
 _CHECKED, _CHECKED_UNITS = 256, 2**17  # points of the complex step, at most; the same times the width of a layer
 _VANISHING = 100  # units of rounding noise σ / L^d below which a derivative counts as zero
+_ROUNDING = 10  # units of its own rounding error κ u below which two ways may differ, and a derivative counts as zero
+_DOUBLE, _SINGLE = (torch.finfo(dtype).eps / 2 for dtype in (torch.float64, torch.float32))
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,10 @@ class Baseline:
         roundoff: u of the audited dtype.
         automatic_error: e_AD, the RMS of D_AD(dtype) f - D_AD64 f; in float64 the RMS of nested reverse mode - Taylor.
         independent_error: e_ind, the RMS of D_complex step f - D_AD64 f; None where the complex step cannot serve.
-        reproducible: whether nested autograd and the complex step give the same at the median point.
-        floor: the rounding error σ64 / L^d that a derivative cannot be known better than.
+        reproducible: whether nested autograd and the complex step give the same, but for rounding.
+        floor: the rounding error σ64 / L^d of a field whose own scale is the domain.
+        condition: κ, so that automatic differentiation errs by κ u in arithmetic of the roundoff u, RMS, absolute:
+            large where terms w φ⁽ᵈ⁾(a x + b) aᵈ cancel, whose sum σ / L^d knows nothing of aᵈ.
     """
 
     partial: Partial
@@ -55,12 +59,17 @@ class Baseline:
     independent_error: float | None
     reproducible: bool
     floor: float
+    condition: float = 0.0
 
     @property
     def scale(self) -> float:
         """The RMS of the derivative, by which errors are divided; NaN for one that vanishes."""
-        size = float(rms(self.values))
-        return size if size > _VANISHING * self.floor else float("nan")
+        return math.nan if self.vanishes else float(rms(self.values))
+
+    @property
+    def rounding(self) -> float:
+        """κ u, the RMS of the rounding errors of automatic differentiation in the audited dtype."""
+        return self.condition * self.roundoff
 
     @property
     def noise_ratio(self) -> float:
@@ -70,7 +79,7 @@ class Baseline:
     @property
     def vanishes(self) -> bool:
         """Whether the derivative is zero at all points, but for rounding."""
-        return bool(rms(self.values) <= _VANISHING * self.floor)
+        return bool(rms(self.values) <= max(_VANISHING * self.floor, _ROUNDING * self.condition * _DOUBLE))
 
 
 @dataclass(frozen=True)
@@ -127,6 +136,7 @@ def _together(parts: Sequence[Baseline]) -> Baseline:
         independent_error=mean(independent) if len(independent) == len(parts) else None,
         reproducible=all(part.reproducible for part in parts),
         floor=max(part.floor for part in parts),
+        condition=mean([part.condition for part in parts]),
     )
 
 
@@ -142,10 +152,12 @@ def _baselines(model: Model, partials: Sequence[Partial], exact: Differentiator 
     noise64 = noise if double else rounding_noise(model.fields64, sample, points, names)
     check = _ComplexStepCheck.of(model, names) if double else None
     sizes = {name: float(rms(array(torch.as_tensor(value)))) for name, value in _values(model).items()}
+    roundings = _roundings(model, partials)
     found = {}
     for partial in partials:
         values, floor = array(jet[partial]), _floor(partial, noise64, sample)
-        independent = check(partial, values) if check else None
+        rounding = rounding_where(values, roundings[partial])
+        independent = check(partial, values, rounding) if check else None
         found[partial] = Baseline(
             partial=partial,
             values=values,
@@ -155,10 +167,30 @@ def _baselines(model: Model, partials: Sequence[Partial], exact: Differentiator 
             roundoff=torch.finfo(model.dtype).eps / 2,
             automatic_error=float(rms(array(other[partial]) - values)),
             independent_error=independent.error if independent else None,
-            reproducible=agree(values, array(nested[partial]), floor) and (not independent or independent.confirms),
+            reproducible=agree(values, array(nested[partial]), floor, rounding)
+            and (not independent or independent.confirms),
             floor=floor,
+            condition=float(rms(roundings[partial])) / _DOUBLE,
         )
     return found
+
+
+def _roundings(model: Model, partials: Sequence[Partial]) -> dict[Partial, Array]:
+    """Return what rounding in double precision makes every derivative err by, (N,): 2^-29 of what float32's jet does.
+
+    Both jets are of the same weights and points, rounded to float32, so that the arithmetic alone differs. Numbers of
+    the right size, not the errors themselves; zero where float32 overflows. A fault cannot widen its own tolerance by
+    what it does to both precisions alike: it would have to spoil float32 2^29 times as much.
+    """
+    single = Model.rounded(model.fields64, model.sample, "float32")
+    points = model.sample.points.to(torch.float32)
+    try:
+        coarse = automatic_jet(single.fields, points, partials)
+    except RuntimeError:  # a function that insists on double precision: nothing is known
+        return {partial: np.zeros(len(points)) for partial in partials}
+    fine = automatic_jet(single.fields64, points.double(), partials)
+    errors = {partial: np.abs(array(coarse[partial]) - array(fine[partial])) for partial in partials}
+    return {partial: _DOUBLE / _SINGLE * np.where(np.isfinite(e), e, 0.0) for partial, e in errors.items()}
 
 
 @torch.no_grad()
@@ -193,15 +225,16 @@ class _ComplexStepCheck:
         few = sample.points[: min(_CHECKED, max(_CHECKED_UNITS // oracle.width, 16))]
         return cls(oracle, sample, array(few), rounding_noise(oracle.values, sample, few.cpu(), names))
 
-    def __call__(self, partial: Partial, values: Array) -> _Independent | None:
+    def __call__(self, partial: Partial, values: Array, rounding: float) -> _Independent | None:
         found = self.oracle.derivative(self.points, partial)
         if found is None:
             return None
         derivative, uncertainty = found
         values = values[: len(derivative)]
         # the noise of this evaluation, not of the audited one, which may be the sabotaged one
-        floor = max(_floor(partial, self.noise, self.sample), float(np.median(uncertainty)))
-        return _Independent(float(rms(derivative - values)), agree(values, derivative, floor))
+        uncertain = _weighted_median(uncertainty, _squares(values, derivative))
+        floor = max(_floor(partial, self.noise, self.sample), uncertain)
+        return _Independent(float(rms(derivative - values)), agree(values, derivative, floor, rounding))
 
 
 def higher_derivatives(
@@ -253,10 +286,43 @@ def _floor(partial: Partial, noise: Noise, sample: Sample) -> float:
     return float(noise_of(partial, noise) / volume)
 
 
-def agree(one: Array, other: Array, floor: float) -> bool:
-    """Return whether two ways of automatic differentiation agree at the median point.
+def agree(one: Array, other: Array, floor: float, rounding: float = 0.0) -> bool:
+    """Return whether two ways of automatic differentiation agree where the derivative is.
 
-    The median, since the two may take different sides where a point lies on a kink.
+    They are compared at the median of its square: half of that lies at points that differ by less. A median, since
+    the two may take different sides where a point lies on a kink; of the square, since half of the points may see
+    nothing of a front.
+
+    Args:
+        one, other: the derivative by both ways, (N,).
+        floor: σ / L^d.
+        rounding: what each of the two errs by in double precision where the derivative is.
     """
-    difference = float(np.median(np.abs(one - other)))
-    return not difference > max(_DISAGREEMENT * float(rms(one)), _VANISHING * floor)
+    weight = _squares(one, other)
+    if not weight.any():
+        return True
+    size, difference = float(rms(np.where(weight > 0, one, 0.0))), _weighted_median(np.abs(one - other), weight)
+    return difference <= max(_DISAGREEMENT * size, _VANISHING * floor, _ROUNDING * rounding)
+
+
+def rounding_where(values: Array, rounding: Array) -> float:
+    """Return the RMS of rounding errors (N,), over the points or over the square of the derivative (N,): the larger.
+
+    Errors of a front are larger than those elsewhere, and it is there that two ways are compared.
+    """
+    weight = _squares(values, np.zeros(1))
+    local = np.average(np.square(rounding), weights=weight) if weight.any() else 0.0
+    return max(float(rms(rounding)), math.sqrt(local))
+
+
+def _squares(one: Array, other: Array) -> Array:
+    """Return the sum of the squares, (N,), zero where it is no finite number."""
+    square = np.square(one) + np.square(other)
+    return np.where(np.isfinite(square), square, 0.0)
+
+
+def _weighted_median(values: Array, weights: Array) -> float:
+    """Return the least value (of N) up to which half of the weights (N,) lie."""
+    order = np.argsort(values)
+    below = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(below, 0.5 * below[-1])])

@@ -46,7 +46,7 @@ from pinnsolve.audit.records import (
 )
 from pinnsolve.audit.residuals import residual_audits
 from pinnsolve.audit.sample import audit_samples
-from pinnsolve.audit.verdict import VERDICTS, gradient_sentence, verdicts
+from pinnsolve.audit.verdict import VERDICTS, gradient_sentence, rounding_sentence, verdicts
 from pinnsolve.derivatives.jet import Differentiator
 from pinnsolve.derivatives.stencils import SCHEMES
 from pinnsolve.errors import SettingsError, unknown_name
@@ -60,6 +60,7 @@ def audit(
     ansatz: nn.Module,
     *,
     exact: Differentiator | None = None,
+    trained: Problem | None = None,
     points: int = 1024,
     seed: int = 0,
     schemes: Sequence[str] = SCHEMES,
@@ -72,6 +73,7 @@ def audit(
         ansatz: the trial solution, points (..., d) to values (...) by field; it is copied, not changed. The
             parts of a piecewise one are audited each in its own window.
         exact: the exact solution's jets, if they are known.
+        trained: the formulation whose loss was trained, if it is another: its gradient is tested.
         points: number of audit points, Sobol points of this seed in the domain.
         seed: of the points.
         schemes: finite-difference schemes to compare.
@@ -104,10 +106,11 @@ def audit(
             costs=tuple(costs(doubles[0], names, schemes, _waiting(device))),
             extrapolations=tuple(extrapolations(doubles, double_values, higher, names)),
             residuals=tuple(residual_audits(problem, doubles, curves)),
-            loss_gradient=loss_gradient_audit(problem, doubles[0].fields64, doubles[0].sample, seed),
+            loss_gradient=loss_gradient_audit(trained or problem, doubles[0].fields64, doubles[0].sample, seed),
             maps=maps(problem, doubles, curves, names),
         )
-    return _reported(curves, smoothness(ansatz), names, beside)
+    order = max(partial.order for partial in (trained or problem).partials)
+    return _reported(curves, smoothness(ansatz), order, names, beside)
 
 
 @dataclass(frozen=True)
@@ -154,8 +157,9 @@ def _full_precision(device: torch.device) -> Iterator[None]:
 
 
 def _reported(
-    curves: Sequence[VCurve], smooth: float, names: Mapping[Partial, str], beside: _Beside
+    curves: Sequence[VCurve], smooth: float, order: int, names: Mapping[Partial, str], beside: _Beside
 ) -> DerivativeAudit:
+    """Return the audit in words and numbers; `order` is that of the equations whose loss was trained."""
     judged = list(zip(curves, verdicts(curves, smooth), strict=True))
     rows = [list(_rows(curve, names[curve.baseline.partial])) for curve in curves]
     summary = tuple(
@@ -163,8 +167,8 @@ def _reported(
     )
     told = dict.fromkeys(finding.term for finding in summary)
     sentences = [_sentence(name, summary) for name in told]
-    has_moving_kinks = smooth < max(partial.order for partial in names)
-    sentences.append(gradient_sentence(beside.loss_gradient, has_moving_kinks))
+    sentences.append(rounding_sentence(curves, names))
+    sentences.append(gradient_sentence(beside.loss_gradient, smooth < order, order))
     return DerivativeAudit(tuple(chain.from_iterable(rows)), summary, tuple(filter(None, sentences)), **vars(beside))
 
 

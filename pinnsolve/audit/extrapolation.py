@@ -47,7 +47,7 @@ def extrapolations(
             step=models[0].sample.step_along(partial.orders, step),
             fd_vs_ad=known(float(rms(values - baseline.values)) / baseline.scale),
             estimated=known(float(rms(errors)) / baseline.scale),
-            covered=float(np.mean(np.abs(values - baseline.values) <= errors + baseline.floor)),
+            covered=float(np.mean(np.abs(values - baseline.values) <= errors + max(baseline.floor, baseline.rounding))),
         )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from pinnsolve.audit.curve import VCurve
 from pinnsolve.audit.records import LossGradientAudit, rms
+from pinnsolve.problems import Partial
 
 VERDICTS = {
     "ok": "",
@@ -17,6 +19,8 @@ VERDICTS = {
     "use tanh, sine or gelu",
     "derivative mismatch": "ways of differentiating disagree by far more than their errors: one derivative is wrong, "
     "do not trust this solution",
+    "precision-limited": "large terms cancel in the network's sums: in this precision rounding spoils the derivative, "
+    "however it is taken; use a higher precision or smaller weights",
     "kink-limited": "steps at which finite differences would be accurate reach across kinks of the activation; "
     "use automatic differentiation, or tanh, sine or gelu",
     "rounding-limited": "finite differences at their best step add more error than the network; "
@@ -30,6 +34,7 @@ DOMINANT = 1.0  # R = e_FD / e_net above which finite differences dominate the e
 COARSE = 1e-2  # the relative error that they may have where the exact solution is not known
 MISSED = 1e-2  # the part of the loss gradient that automatic differentiation may miss before it is told
 FLAT = 1.5  # the order of the Taylor test, 2 for a right gradient and 1 for a wrong one, below which it is told
+CANCELLED = 2.0**-26.5  # √u in double precision: the rounding above which less than half of the digits are left
 FAR = 0.1  # the relative error of the network's derivative that no way of differentiating repairs
 
 
@@ -50,7 +55,20 @@ def verdicts(curves: Sequence[VCurve], smoothness: float) -> list[str]:
     ]
 
 
-def gradient_sentence(gradient: LossGradientAudit | None, has_moving_kinks: bool) -> str:
+def rounding_sentence(curves: Sequence[VCurve], names: Mapping[Partial, str]) -> str:
+    """Return how many digits rounding leaves of the derivatives in double precision, if less than half; else nothing.
+
+    κ u / rms(D f) is what large terms that cancel make of one rounding; no way of differentiating escapes it.
+    """
+    known = {curve.baseline.partial: curve.baseline for curve in curves if curve.dtype == "float64"}
+    left = {names[partial]: found.rounding / found.scale for partial, found in known.items()}
+    told = [f"{-math.log10(share):.0f} in {name}" for name, share in left.items() if share > CANCELLED]
+    if not told:
+        return ""
+    return f"rounding: large terms cancel in the network's sums; of the 16 digits of float64 are left {', '.join(told)}"
+
+
+def gradient_sentence(gradient: LossGradientAudit | None, has_moving_kinks: bool, order: int = 2) -> str:
     """Return a warning if automatic differentiation does not give the gradient of the loss; empty if it does.
 
     Args:
@@ -58,13 +76,14 @@ def gradient_sentence(gradient: LossGradientAudit | None, has_moving_kinks: bool
         has_moving_kinks: whether the equations read a derivative of the activation that jumps. Then the Taylor test
             is of first order for a right gradient, too, since kinks cross the points; else all that the index shows
             is the error of its own central difference.
+        order: of the equations: those of first order have no formulation of lower order.
     """
     if gradient is None:
         return ""
     if has_moving_kinks and (gradient.misspecification or 0.0) > MISSED:
         return (
             f"loss gradient: automatic differentiation misses {gradient.misspecification:.0%} of it, the part of the "
-            "moving kinks; use tanh, sine or gelu, or --formulation first-order"
+            f"moving kinks; use tanh, sine or gelu{', or --formulation first-order' if order > 1 else ''}"
         )
     if not has_moving_kinks and gradient.taylor_order is not None and gradient.taylor_order < FLAT:
         return (
@@ -83,12 +102,14 @@ def _verdict(curve: VCurve, smoothness: float, mismatched: bool) -> str:
         return "smoothness violation"
     if mismatched:
         return "derivative mismatch"
+    network = _network_error(curve)
+    if baseline.rounding > max(COARSE * baseline.scale, network or 0.0):
+        return "precision-limited"
     if _kink_limited(curve):
         return "kink-limited"
     if baseline.vanishes:
         return "ok"
     error = float(curve.errors[curve.best])
-    network = _network_error(curve)
     if error > (COARSE * baseline.scale if network is None else DOMINANT * network):
         return "rounding-limited"
     return "network-limited" if network is not None and network > FAR * baseline.scale else "ok"
@@ -111,7 +132,7 @@ def _mismatched(curve: VCurve) -> bool:
         return False
     error = float(min(curve.errors[steadiest : steadiest + 2]))
     own = float(changes[steadiest]) + float(min(rms(curve.rounding[steadiest : steadiest + 2])))
-    return error > MISMATCH * max(own, curve.baseline.floor)
+    return error > MISMATCH * max(own, curve.baseline.floor, curve.baseline.rounding)
 
 
 def _unexplained(curve: VCurve) -> bool:
@@ -123,7 +144,8 @@ def _unexplained(curve: VCurve) -> bool:
     if curve.truncation is None or curve.kinked.any():
         return False
     allowed = np.median(np.abs(curve.truncation) + curve.rounding, axis=1)
-    return bool(np.median(np.abs(curve.differences), axis=1).min() > UNEXPLAINED * allowed.min())
+    least = np.median(np.abs(curve.differences), axis=1).min()
+    return bool(least > max(UNEXPLAINED * allowed.min(), MISMATCH * curve.baseline.rounding))
 
 
 def _kink_limited(curve: VCurve) -> bool:

@@ -251,7 +251,7 @@ def audited(session: Session) -> DerivativeAudit:
     known = set(problem.reference.exact) == set(problem.field_names)
     oracle = exact(problem.reference.exact, problem.symbols) if known else None
     units = max(sum(part.network.widths) for part in parts_of(ansatz))
-    return audit(problem, ansatz, exact=oracle, points=session.settings.audit.count(units))
+    return audit(problem, ansatz, exact=oracle, trained=session.posed, points=session.settings.audit.count(units))
 
 
 def environment(device: torch.device) -> dict[str, Any]:
