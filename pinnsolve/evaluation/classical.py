@@ -21,6 +21,7 @@ _NAMES = {
     "solve_ivp": "An adaptive Runge-Kutta method (solve_ivp)",
     "chebyshev": "A solver with Chebyshev elements in space and Radau steps in time",
     "fourier": "A Fourier solver (ETDRK4)",
+    "method of lines": "Chebyshev collocation in space with Runge-Kutta steps in time",
     "collocation": "Chebyshev collocation",
     "finite elements": "A finite-element solver (quartic, graded mesh)",
     "evolving elements": "A finite-element solver in space (quartic) with Radau steps in time",

@@ -37,6 +37,7 @@ _CHARTS: Mapping[str, Callable[..., Chart]] = {
     "solve_ivp": TimeChart,
     "fourier": FourierChart,
     "chebyshev": ElementsChart,
+    "method of lines": BoxChart,
     "collocation": BoxChart,
     "finite elements": TriangleChart,
     "evolving elements": EvolvingChart,

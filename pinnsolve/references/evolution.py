@@ -112,7 +112,7 @@ def evolution_of(problem: Problem) -> Evolution | None:
     if problem.domain is not None:
         return None
     axis = 0 if len(problem.coordinates) == 1 else problem.time_axis
-    if axis is None or len(problem.coordinates) > 2 or len(problem.equations) != len(problem.fields):
+    if axis is None or len(problem.coordinates) > 3 or len(problem.equations) != len(problem.fields):
         return None
     if problem.coordinates[axis].periodic or any(condition.restrictions for condition in problem.conditions):
         return None

@@ -14,6 +14,7 @@ from pinnsolve.references import (
     exact,
     finite_elements,
     fourier,
+    method_of_lines,
     ode,
     tabulated,
 )
@@ -52,6 +53,7 @@ COMPUTED = (
     ReferenceSolver("solve_ivp", ode.applies, ode.solve, ode.resolutions),
     ReferenceSolver("chebyshev", chebyshev.applies, chebyshev.solve, chebyshev.resolutions),
     ReferenceSolver("fourier", fourier.applies, fourier.solve, fourier.resolutions),
+    ReferenceSolver("method of lines", method_of_lines.applies, method_of_lines.solve, method_of_lines.resolutions),
     ReferenceSolver("collocation", boxes.applies, boxes.solve, boxes.resolutions, last_resort=True),
     ReferenceSolver("finite elements", finite_elements.applies, finite_elements.solve, finite_elements.resolutions),
     ReferenceSolver(
