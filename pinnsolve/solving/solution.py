@@ -33,6 +33,7 @@ from pinnsolve.evaluation import (
 from pinnsolve.networks import Ansatz
 from pinnsolve.networks.piecewise import PiecewiseAnsatz, parts_of
 from pinnsolve.problems import Problem
+from pinnsolve.references import obstacle
 from pinnsolve.solving.differentiation import steps_of
 from pinnsolve.solving.progress import Progress
 from pinnsolve.solving.session import Session
@@ -176,9 +177,11 @@ class Solution:
 
     def _accuracy_sentences(self) -> list[str]:
         sentences = []
+        sought = self.problem.reference.solver == "auto" and self.reference_seconds is None
+        why = f" ({obstacle(self.problem)[0]})" if sought else ""
         for name, accuracy in self.fields.items():
             if accuracy.relative_l2 is None:
-                sentences.append(f"{name}: there is no reference to compare with; only the residuals are known.")
+                sentences.append(f"{name}: there is no reference to compare with{why}; only the residuals are known.")
                 continue
             sentences.append(
                 f"{name}: relative L2 error {accuracy.relative_l2:.2e}, largest error {accuracy.max_error:.2e} "
