@@ -157,6 +157,8 @@ def test_nodes_reach_both_ends():
         (["u_t = laplacian(u)"], [('["x = 0", "x = 1", "y = -1"]', "u = 0")]),
         (["u_t = laplacian(u)"], [('["x = 0", "x = 1", "y = -1"]', "u = 0"), ('"y = 1"', "dn(u) = u^4")]),
         (["u_t = laplacian(u)"], [('["x = 0", "x = 1", "y = -1"]', "u = 0"), ('"y = 1"', "u_t = u")]),
+        (["u_t = laplacian(u)"], [('["x = 0", "x = 1", "y = -1"]', "u = 0"), ('"y = 1"', "u_x = 0")]),
+        (["u_t = laplacian(u)"], [(SIDES, "d(u, x, x, x) + u = 0")]),
     ],
 )
 def test_other_evolutions_are_left_to_other_solvers(problem_from, equations, conditions):

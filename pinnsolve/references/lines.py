@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pinnsolve.problems import Condition, Partial, Residual
 from pinnsolve.problems.formulas import Formula, numpy_functions
-from pinnsolve.references.bases import Basis, FourierBasis
+from pinnsolve.references.bases import Basis, ChebyshevBasis, FourierBasis
 from pinnsolve.references.evolution import Evolution
 
 Array = NDArray[np.float64]
@@ -77,19 +77,19 @@ def space_axes(evolution: Evolution) -> list[int]:
 
 
 def _ends(evolution: Evolution, condition: Condition) -> list[End] | None:
-    residual, time = condition.residual, evolution.time_axis
+    """Return a condition as it holds for each component from the highest that it reads on, None if it cannot."""
+    residual, clock = condition.residual, evolution.time_axis
     fields = {partial.field for partial in residual.partials}
-    first = max((partial.orders[time] for partial in residual.partials), default=0)
-    components = [k for k, c in enumerate(evolution.components) if c.field in fields and c.orders[time] >= first]
+    first = max((partial.orders[clock] for partial in residual.partials), default=0)
+    components = [k for k, c in enumerate(evolution.components) if c.field in fields and c.orders[clock] >= first]
     if len(fields) != 1 or not components:
         return None
     found = []
     for component in components:
-        times = evolution.components[component].orders[time] - first
-        expression = sympy.diff(residual.expression, residual.coordinates[time], times)
-        end = _end(
-            evolution, condition, Residual(residual.name, expression, residual.coordinates, residual.fields), component
-        )
+        times = evolution.components[component].orders[clock] - first
+        expression = sympy.diff(residual.expression, residual.coordinates[clock], times)
+        moved = Residual(residual.name, expression, residual.coordinates, residual.fields)
+        end = _end(evolution, condition, moved, component)
         if end is None:
             return None
         found.append(end)
@@ -97,27 +97,22 @@ def _ends(evolution: Evolution, condition: Condition) -> list[End] | None:
 
 
 def _end(evolution: Evolution, condition: Condition, residual: Residual, component: int) -> End | None:
-    value, column = evolution.components[component], condition.face.axis
+    """Return a condition on a component, None if it is not affine in its value and normal derivative alone."""
+    value, clock, column = evolution.components[component], evolution.time_axis, condition.face.axis
     assert column is not None
-    orders = list(value.orders)
-    orders[column] = 1
-    normal = Partial(value.field, tuple(orders))
-    own = [
-        partial
-        for partial in residual.partials
-        if partial.orders[evolution.time_axis] == value.orders[evolution.time_axis]
-    ]
-    lower = tuple(partial for partial in residual.partials if partial not in own)
-    symbols = [residual.placeholders.get(partial, sympy.Dummy()) for partial in (value, normal)]
-    placed = residual.placed
-    factor, slope = (sympy.diff(placed, symbol) for symbol in symbols)
-    if not set(own) <= {value, normal} or (factor.free_symbols | slope.free_symbols) & set(
-        residual.placeholders.values()
+    normal = Partial(value.field, tuple(1 if axis == column else order for axis, order in enumerate(value.orders)))
+    lower = tuple(partial for partial in residual.partials if partial.orders[clock] < value.orders[clock])
+    if not set(residual.partials) <= {value, normal, *lower} or any(
+        order > HIGHEST for partial in lower for order in partial.orders
     ):
         return None
-    rest = placed.xreplace(dict.fromkeys(symbols, sympy.S.Zero))
-    axis = space_axes(evolution).index(column)
-    return End(component, axis, -1 if condition.face.side == "upper" else 0, lower, (factor, slope, rest))
+    symbols = [residual.placeholders.get(partial, sympy.Dummy()) for partial in (value, normal)]
+    factor, slope = (sympy.diff(residual.placed, symbol) for symbol in symbols)
+    if (factor.free_symbols | slope.free_symbols) & set(residual.placeholders.values()):
+        return None
+    rest = residual.placed.xreplace(dict.fromkeys(symbols, sympy.S.Zero))
+    axis, index = space_axes(evolution).index(column), -1 if condition.face.side == "upper" else 0
+    return End(component, axis, index, lower, (factor, slope, rest))
 
 
 class Lines:
@@ -185,9 +180,8 @@ class Lines:
         rows, count = [], len(self._reads)
         for component, free in enumerate(self._free):
             row = np.zeros((int(free.sum()), len(state)))
-            for slope, influence in zip(
-                slopes[component * count : (component + 1) * count], self._influence, strict=True
-            ):
+            own = slopes[component * count : (component + 1) * count]
+            for slope, influence in zip(own, self._influence, strict=True):
                 if np.any(slope):
                     row += np.broadcast_to(slope, self._shape)[free][:, None] * influence[free.ravel()]
             rows.append(row)
@@ -267,7 +261,8 @@ def nodes_of(basis: Basis) -> Array:
     """Return as many nodes as functions: ends included, or equidistant."""
     if isinstance(basis, FourierBasis):
         return basis.nodes(basis.size)
-    lower, upper = basis.lower, basis.upper  # type: ignore[attr-defined]
-    nodes = lower + (upper - lower) * np.sin(np.pi * np.arange(basis.size) / (2 * (basis.size - 1))) ** 2
-    nodes[-1] = upper
+    assert isinstance(basis, ChebyshevBasis)
+    turns = np.pi * np.arange(basis.size) / (2 * (basis.size - 1))
+    nodes = basis.lower + (basis.upper - basis.lower) * np.sin(turns) ** 2
+    nodes[-1] = basis.upper
     return nodes

@@ -21,7 +21,7 @@ from pinnsolve.references.refinement import Attempt, refined
 
 Array = NDArray[np.float64]
 _FIRST_SIZE, _GROWTH = 12, 4 / 3  # nodes along an axis
-_MOST = {"DOP853": 8000, "Radau": 2000}  # values that evolve; an implicit method factorises matrices of that size
+_MOST = {"DOP853": 8000, "Radau": 1600}  # values that evolve; an implicit method factorises matrices of that size
 _TOLERANCES = (1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-11)  # of the integrator, from attempt to attempt
 _MOMENTS = 97  # first number of moments that the solution is kept at; more from attempt to attempt
 _EXPLICIT = 20_000  # evaluations after which an implicit method is faster
