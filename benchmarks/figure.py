@@ -176,8 +176,9 @@ def about(results: Sequence[Mapping[str, Any]]) -> str:
     seeds = len({row["seed"] for row in rows})
     over = f"Medians (and ranges) over up to {seeds} seeds" if seeds > 1 else "Seed 0"
     commits = ", ".join(dict.fromkeys(row["commit"] for row in rows))
+    threads = " or ".join(str(count) for count in sorted({row["threads"] for row in rows}))
     return (
-        f"{over}; {first['processor']}, {first['cores']} cores, {first['threads']} threads, float64, "
+        f"{over}; {first['processor']}, {first['cores']} cores, {threads} threads each, float64, "
         f"torch {first['torch']}, DeepXDE {first['deepxde']}; measured {first['date']} at commit {commits}."
     )
 
