@@ -16,7 +16,7 @@ from pinnsolve.audit.records import rms
 from pinnsolve.audit.sample import audit_sample
 from pinnsolve.audit.verdict import VERDICTS
 from pinnsolve.networks.activations import activation
-from pinnsolve.networks.piecewise import PiecewiseAnsatz
+from pinnsolve.networks.piecewise import PiecewiseAnsatz, parts_of
 from pinnsolve.problems import Partial
 from tests.test_audit import CPU, Field, _halved, _Tanh, verdicts
 from tests.test_audit_in_full import trial
@@ -135,8 +135,8 @@ def _falsified(ansatz, routes):
     tanh = activation("tanh")
     value = tanh.value if routes == "taylor" else _Tanh.apply
     derivatives = tanh.derivatives if routes == "autograd" else _halved
-    for network in [part.network for part in getattr(ansatz, "parts", [ansatz])]:
-        network.activation = dataclasses.replace(tanh, value=value, derivatives=derivatives)
+    for part in parts_of(ansatz):
+        part.network.activation = dataclasses.replace(tanh, value=value, derivatives=derivatives)
 
 
 @pytest.mark.parametrize("routes", ["taylor", "autograd", "both"])
@@ -159,8 +159,8 @@ def test_a_small_fault_is_flagged_though_terms_cancel(built, size):
         return [value * (1 + size) if k == 2 else value for k, value in enumerate(tanh.derivatives(z, order))]
 
     problem, ansatz = BUILT[built]()
-    for network in [part.network for part in getattr(ansatz, "parts", [ansatz])]:
-        network.activation = dataclasses.replace(tanh, derivatives=derivatives)
+    for part in parts_of(ansatz):
+        part.network.activation = dataclasses.replace(tanh, derivatives=derivatives)
     # rounding is 1e-6 of u_xx, so that ten times as much is the least fault that shows
     assert verdicts(audited(problem, ansatz), term="u_xx", dtype="float64") == {"derivative mismatch"}
 
