@@ -20,14 +20,14 @@ from pinnsolve.problems.lint_scales import data_sizes
 
 @dataclass(frozen=True)
 class Evolution:
-    """A problem in at most one space coordinate, solved for its highest time derivatives.
+    """A problem in at most two space coordinates, solved for its highest time derivatives.
 
     Attributes:
         time_axis: the column of the time-like coordinate.
         components: ∂ₜ^k u for k < m of each field, field by field.
         rates: ∂ₜ of the last component of each field, by field, in the symbols of `symbol`.
-        initial: the initial value of each component, an expression in the space coordinate.
-        boundary: the conditions at the ends of the space coordinate.
+        initial: the initial value of each component, an expression in the space coordinates.
+        boundary: the conditions at the ends of the space coordinates.
     """
 
     problem: Problem
@@ -38,9 +38,15 @@ class Evolution:
     boundary: tuple[Condition, ...]
 
     @property
+    def space_axes(self) -> list[int]:
+        """The columns of the space coordinates."""
+        return [axis for axis in range(len(self.problem.coordinates)) if axis != self.time_axis]
+
+    @property
     def space_axis(self) -> int:
         """The column of the space coordinate, in a problem of two coordinates."""
-        return 1 - self.time_axis
+        (axis,) = self.space_axes
+        return axis
 
     @property
     def time(self) -> tuple[float, float]:
@@ -105,7 +111,7 @@ class Evolution:
 def evolution_of(problem: Problem) -> Evolution | None:
     """Return the problem in first-order form, or None where it does not have this form.
 
-    Needed: one coordinate, or one space coordinate and time; as many equations as fields, affine in
+    Needed: one coordinate, or one or two space coordinates and time; as many equations as fields, affine in
     the highest time derivatives, which stand without space derivatives; initial conditions at the
     lower end of time that determine every component; no condition on a part of a face; a box.
     """

@@ -56,7 +56,7 @@ def ends_of(evolution: Evolution) -> list[End] | None:
         if ends is None:
             return None
         found += ends
-    for axis, column in enumerate(space_axes(evolution)):
+    for axis, column in enumerate(evolution.space_axes):
         periodic = evolution.problem.coordinates[column].periodic
         for index, component in enumerate(evolution.components):
             orders = [p.orders[column] for p in evolution.reads if p.field == component.field]
@@ -69,11 +69,6 @@ def ends_of(evolution: Evolution) -> list[End] | None:
             if last and highest == HIGHEST and not periodic and min(count) < 1:
                 return None
     return found
-
-
-def space_axes(evolution: Evolution) -> list[int]:
-    """Return the columns of the space coordinates."""
-    return [axis for axis in range(len(evolution.problem.coordinates)) if axis != evolution.time_axis]
 
 
 def _ends(evolution: Evolution, condition: Condition) -> list[End] | None:
@@ -111,7 +106,7 @@ def _end(evolution: Evolution, condition: Condition, residual: Residual, compone
     if (factor.free_symbols | slope.free_symbols) & set(residual.placeholders.values()):
         return None
     rest = residual.placed.xreplace(dict.fromkeys(symbols, sympy.S.Zero))
-    axis, index = space_axes(evolution).index(column), -1 if condition.face.side == "upper" else 0
+    axis, index = evolution.space_axes.index(column), -1 if condition.face.side == "upper" else 0
     return End(component, axis, index, lower, (factor, slope, rest))
 
 
@@ -127,10 +122,9 @@ class Lines:
     def __init__(self, evolution: Evolution, ends: Sequence[End], bases: Sequence[Basis]) -> None:
         self.evolution, self.bases = evolution, tuple(bases)
         self.nodes = [nodes_of(basis) for basis in bases]
-        inverses = [np.linalg.inv(basis.matrix(nodes, 0)) for basis, nodes in zip(bases, self.nodes, strict=True)]
         self._slopes = [
-            [basis.matrix(nodes, order) @ inverse for order in range(HIGHEST + 1)]
-            for basis, nodes, inverse in zip(bases, self.nodes, inverses, strict=True)
+            [basis.matrix(nodes, order) @ coefficients_from_values(basis) for order in range(HIGHEST + 1)]
+            for basis, nodes in zip(bases, self.nodes, strict=True)
         ]
         self._shape = (len(self.nodes[0]), len(self.nodes[1]))
         self._free = np.ones((len(evolution.components), *self._shape), dtype=bool)
@@ -142,9 +136,7 @@ class Lines:
             self._ends.setdefault((end.component, end.axis), []).append((end, formula))
         self._reads = tuple(sorted({*evolution.reads, *evolution.components}))
         read = [evolution.symbol(partial) for partial in self._reads]
-        rates = [self._rate_of(index) for index in range(len(evolution.components))]
-        self._rates = Formula(rates, [*symbols, *read])
-        self._rate_slopes = Formula([sympy.diff(rate, symbol) for rate in rates for symbol in read], [*symbols, *read])
+        self._rates = Formula([self._rate_of(index) for index in range(len(evolution.components))], [*symbols, *read])
 
     def _rate_of(self, index: int) -> sympy.Expr:
         field = self.evolution.components[index].field
@@ -154,7 +146,7 @@ class Lines:
     @cached_property
     def start(self) -> Array:
         """The initial values, (n,)."""
-        space = [self.evolution.problem.symbols[axis] for axis in space_axes(self.evolution)]
+        space = [self.evolution.problem.symbols[axis] for axis in self.evolution.space_axes]
         found = Formula(self.evolution.initial, space)(numpy_functions(), self._grid)
         return np.stack([np.broadcast_to(np.asarray(value, float), self._shape) for value in found])[self._free]
 
@@ -199,6 +191,14 @@ class Lines:
         return True
 
     @cached_property
+    def _rate_slopes(self) -> Formula:
+        """The derivative of each rate by each reading, rate by rate."""
+        read = [self.evolution.symbol(partial) for partial in self._reads]
+        rates = [self._rate_of(index) for index in range(len(self.evolution.components))]
+        slopes = [sympy.diff(rate, symbol) for rate in rates for symbol in read]
+        return Formula(slopes, [*self.evolution.problem.symbols, *read])
+
+    @cached_property
     def _influence(self) -> list[Array]:
         """What each reading changes by with each value that evolves, (n₁ n₂, n) for each."""
         start, count = self.evolution.time[0], len(self.start)
@@ -227,13 +227,13 @@ class Lines:
 
     def _columns(self, time: float) -> list[Array]:
         columns = [np.full((1, 1), time)] * len(self.evolution.problem.coordinates)
-        for axis, column in zip(space_axes(self.evolution), self._grid, strict=True):
+        for axis, column in zip(self.evolution.space_axes, self._grid, strict=True):
             columns[axis] = column
         return columns
 
     def _derivative(self, values: Array, partial: Partial) -> Array:
         """Return a space derivative of a component, (n₁, n₂)."""
-        first, second = (partial.orders[axis] for axis in space_axes(self.evolution))
+        first, second = (partial.orders[axis] for axis in self.evolution.space_axes)
         found = values[self.evolution.component(partial)]
         found = self._slopes[0][first] @ found if first else found
         return found @ self._slopes[1][second].T if second else found
@@ -246,15 +246,20 @@ class Lines:
         lines[chosen] = 0.0
         matrix, right = np.empty((lines.shape[1], len(ends), len(ends))), np.empty((lines.shape[1], len(ends)))
         for row, (end, formula) in enumerate(ends):
+            face = [slice(None), slice(None)]
+            face[axis] = slice(end.index, end.index + 1 or None)
             whole = [*self._columns(time), *(self._derivative(values, partial) for partial in end.reads)]
-            parts = formula(numpy_functions(), whole)
-            factor, slope, rest = (
-                np.moveaxis(np.broadcast_to(part, self._shape), axis, 0)[end.index] for part in parts
-            )
+            parts = formula(numpy_functions(), [part[tuple(face)] for part in whole])
+            factor, slope, rest = (np.broadcast_to(np.ravel(part), lines.shape[1]) for part in parts)
             matrix[:, row] = slope[:, None] * slopes[end.index, chosen]
             matrix[:, row, row] += factor
             right[:, row] = -rest - slope * (slopes[end.index] @ lines)
         lines[chosen] = np.linalg.solve(matrix, right[..., None])[..., 0].T
+
+
+def coefficients_from_values(basis: Basis) -> Array:
+    """Return the matrix that turns values at the nodes into coefficients."""
+    return np.asarray(np.linalg.inv(basis.matrix(nodes_of(basis), 0)), dtype=np.float64)
 
 
 def nodes_of(basis: Basis) -> Array:

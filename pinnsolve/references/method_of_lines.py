@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 
 from pinnsolve.problems import Problem
-from pinnsolve.references.bases import ChebyshevBasis, basis_of
+from pinnsolve.references.bases import BoxChart, ChebyshevBasis, basis_of
 from pinnsolve.references.box_data import BoxData
-from pinnsolve.references.boxes import BoxChart
 from pinnsolve.references.evolution import evolution_of
-from pinnsolve.references.lines import Lines, ends_of, nodes_of, space_axes
+from pinnsolve.references.lines import Lines, coefficients_from_values, ends_of, nodes_of
 from pinnsolve.references.reference import ReferenceSolution
 from pinnsolve.references.refinement import Attempt, refined
 
@@ -56,7 +55,7 @@ def resolutions(problem: Problem, deadline: float) -> Iterator[Attempt]:
     ends = None if evolution is None else ends_of(evolution)
     assert evolution is not None
     assert ends is not None
-    space, data = space_axes(evolution), BoxData(problem)
+    space, data = evolution.space_axes, BoxData(problem)
     most = _MOST["DOP853"] // (len(evolution.components) * _FIRST_SIZE)
     sizes = np.array([data.first_size(axis, _FIRST_SIZE, most, _GROWTH) for axis in space])
     method = "DOP853"
@@ -109,11 +108,11 @@ def _chart(lines: Lines, clock: ChebyshevBasis, values: Array) -> BoxChart:
     evolution, problem = lines.evolution, lines.evolution.problem
     coefficients = values[[evolution.value_components[name] for name in problem.field_names]]
     for axis, basis in enumerate((*lines.bases, clock), start=1):
-        inverse = np.linalg.inv(basis.matrix(nodes_of(basis), 0))
-        coefficients = np.moveaxis(np.tensordot(inverse, coefficients, axes=(1, axis)), 0, axis)
+        found = np.tensordot(coefficients_from_values(basis), coefficients, axes=(1, axis))
+        coefficients = np.moveaxis(found, 0, axis)
     kept = np.flatnonzero(np.abs(coefficients).max(axis=(0, 1, 2)) > _ROUNDING * np.abs(coefficients).max())
     coefficients = coefficients[..., : kept[-1] + 1 if len(kept) else 1]
-    order: Sequence[int] = [*space_axes(evolution), evolution.time_axis]
+    order: Sequence[int] = [*evolution.space_axes, evolution.time_axis]
     coefficients = np.moveaxis(coefficients, [1, 2, 3], [1 + axis for axis in order])
     lower, upper = problem.box
     periodic = np.array([coordinate.periodic for coordinate in problem.coordinates])
