@@ -43,6 +43,7 @@ DEEP = "network.width" + ".a" * 9000 + " = 1"
         ("nu = ", "lambda = ", r"constants\.lambda: 'lambda' is a word of the grammar .* such as lambda1\)"),
         ("x = [-1, 1]", "if = [-1, 1]", r"coordinates\.if: 'if' is a word of the grammar"),
         ('title = "Burgers"', 'title = "B"\nfields = ["None"]', r"fields: 'None' is a word of the grammar"),
+        ("= nu*u_xx", "= (nu*u)_xx", r"column 7 \(write the derivative of an expression as d\(expression, x, x\)\)"),
         ("= nu*u_xx", "= nu*u_xx # + u", r"equations\.burgers: a '#' at column 23 of .* outside the quotes\)"),
         ('title = "Burgers"', 'title = "B"\nfields = { u = 3 }', r"fields\.u: input should be a valid dict.*, got '3'"),
         ('title = "Burgers"', 'title = "B"\nfields = { u = { range = "+" } }', r"fields\.u\.range: .*'positive'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -10,7 +11,7 @@ import sympy
 from pinnsolve.errors import RequirementError
 from pinnsolve.problems.expansion import MAX_TERMS, terms_written_out
 from pinnsolve.problems.lint import lint
-from pinnsolve.problems.lint_scales import field_sizes
+from pinnsolve.problems.lint_scales import field_sizes, scale_findings
 
 HEAT = """
 title = "heat"
@@ -166,6 +167,22 @@ def test_the_scaled_form_leaves_out_what_has_the_size_of_one(problem_from):
     ((_, message, remedy),) = found_in(problem_from(text))
     assert "-1.235e-5*u_xx ~" in message
     assert remedy.startswith("write x = 2*x' and divide by 1: ")
+
+
+def test_a_bounded_term_of_a_large_field_is_not_taken_for_small(problem_from):
+    """At u = 2π, the size of the data, sin(u) is 2e-16; nearer to 0 it is 1, as large as u_tt ~ 2π."""
+    text = f"""
+    title = "sine-Gordon"
+    [coordinates]
+    x = [0, 1]
+    t = [0, 1]
+    [equations]
+    sine_gordon = "u_tt - u_xx + sin(u) = 0"
+    [[conditions]]
+    where = "t = 0"
+    equation = "u = {2 * math.pi}*x"
+    """
+    assert scale_findings(problem_from(text)) == []
 
 
 def test_a_conflict_at_a_corner_is_an_error_that_tells_both_values(problem_from):

@@ -97,12 +97,16 @@ def _shown(term: sympy.Expr) -> str:
 
 def _size(problem: Problem, equation: Residual, term: sympy.Expr, sizes: Mapping[str, float]) -> float:
     """Return the estimated size of a term: of its coefficient over the domain, times those of its derivatives."""
-    values = {
-        symbol: sympy.Float(_derivative_size(problem, partial, sizes))
-        for partial, symbol in equation.placeholders.items()
+    derivatives = {
+        symbol: _derivative_size(problem, partial, sizes) for partial, symbol in equation.placeholders.items()
     }
-    size = _largest(term.xreplace(values), problem, Place(problem).sobol(2**8, seed=7))
-    return size if math.isfinite(size) else 0.0
+    points = Place(problem).sobol(2**8, seed=7)
+    # at parts of the fields too: sin(u) is small at u = 2π, exp(-u) at every large u
+    at_shares = [
+        term.xreplace({symbol: sympy.Float(share * size) for symbol, size in derivatives.items()})
+        for share in (1.0, 0.75, 0.5, 0.25)
+    ]
+    return max(_largest(expression, problem, points) for expression in at_shares)
 
 
 def _derivative_size(problem: Problem, partial: Partial, sizes: Mapping[str, float]) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 import warnings
 
 from pinnsolve.errors import ProblemError
@@ -21,6 +22,8 @@ _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.UAdd, ast.USub)
 _ALLOWED = (ast.BinOp, ast.UnaryOp, ast.Call, ast.Name, ast.Constant)
 _REMEDY = "write arithmetic with + - * / ** ( ), numbers, names and functions of the problem"
 _REGION_REMEDY = "combine shapes such as disk(0, 0, 1) with + (union), - (difference), & (intersection) and ( )"
+
+_DERIVATIVE_OF_PARENTHESES = re.compile(r"\)\s*_(?P<coordinates>[A-Za-z]+)\b")  # (u^2)_xx, as mathematicians write
 
 
 def parse_equation(text: str) -> tuple[ast.expr, ast.expr | None]:
@@ -68,6 +71,8 @@ def parse_expression(text: str, operators: tuple[type[ast.AST], ...] = _OPERATOR
             tree = ast.parse(source, mode="eval").body
     except SyntaxError as error:
         column = error.offset or len(text) + 1  # Python gives 0 where the text ends too early
+        if derivative := _DERIVATIVE_OF_PARENTHESES.search(source):
+            remedy = f"write the derivative of an expression as d(expression, {', '.join(derivative['coordinates'])})"
         raise ProblemError(f"not an expression: {_shown(text)}, column {column}", remedy=remedy) from None
     except (ValueError, MemoryError, RecursionError, OverflowError):
         raise ProblemError(f"the expression is too deeply nested: {_shown(text)}", remedy=remedy) from None
