@@ -314,7 +314,7 @@ def test_allen_cahn_agrees_with_fourier_series_started_from_exact_coefficients()
 
 
 def test_kuramoto_sivashinsky_converges_though_it_is_chaotic():
-    reference = fourier.solve(library("kuramoto_sivashinsky"))
+    reference = fourier.solve(library("kuramoto_sivashinsky"), tolerance=5e-9, budget=math.inf)
     assert reference.errors["u"] < 1e-8  # the change by twice the steps plus that by twice the modes
 
 

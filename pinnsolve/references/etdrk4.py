@@ -47,20 +47,18 @@ class SpectralSystem:
             list(form.remainder.values()), [*names, *(self.evolution.symbol(partial) for partial in self.reads)]
         )
         self.is_linear = all(rest == 0 for rest in form.remainder.values())
-        self._powers = [(1j * self.wavenumbers) ** self.evolution.space_order(p) for p in self.reads]
+        orders = np.array([self.evolution.space_order(partial) for partial in self.reads], dtype=np.int64)
+        self._powers = (1j * self.wavenumbers) ** orders[:, None]
+        self._read_rows = [self.evolution.component(partial) for partial in self.reads]
+        self._driven_rows = [self.evolution.last_component(field) for field in form.remainder]
 
     def remainder(self, t: float, state: Spectrum) -> Spectrum:
         """Return N of a state (components, modes)."""
-        spectra = [
-            state[self.evolution.component(partial)] * power
-            for partial, power in zip(self.reads, self._powers, strict=True)
-        ]
-        readings = [irfft(spectrum, self.size) * self.size for spectrum in spectra]
+        readings = irfft(state[self._read_rows] * self._powers, self.size, norm="forward")
         values = self._formula(numpy_functions(), [self.grid, np.float64(t), *readings])
+        on_grid = np.stack([np.broadcast_to(value, self.grid.shape) for value in values])
         result = np.zeros_like(state)
-        for field, value in zip(self.form.remainder, values, strict=True):
-            spectrum = rfft(np.broadcast_to(value, self.grid.shape))[: self.modes] / self.size
-            result[self.evolution.last_component(field)] = spectrum
+        result[self._driven_rows] = rfft(on_grid, norm="forward")[:, : self.modes]
         return result
 
     def initial(self) -> Spectrum:
