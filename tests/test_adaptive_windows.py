@@ -226,6 +226,14 @@ def test_the_best_features_of_an_unsolved_window_come_first_in_its_half():
     assert _widths(_known(1e-2), lambda trial: 1e-6) == [800, 1600, *[1600] * 4]  # and neighbours
 
 
+def test_features_that_are_given_are_tried_once_in_a_window():
+    """Scales go with the window's length: half of it does what features twice as smooth would do."""
+    choice = FeatureChoice("tanh", (4.0,), 80, held_out=float("inf"))
+    for left in (1e-2, 1e-12):
+        stage = WindowFeatureStage(["tanh"], [[0]], (80, 80), choice=choice)
+        assert _widths(stage, lambda trial, left=left: left) == [80]
+
+
 def test_more_features_are_tried_while_they_gain_enough_the_less_the_less_is_resolved():
     stage = WindowFeatureStage(["tanh"], [[0]], (400, 3200))
     looks = len(SCALES) + 2  # and two neighbours of the best

@@ -152,7 +152,7 @@ class WindowFeatureStage(Stateless):
             yield _Trial(self.choice.width, FeatureTrial(self.choice.activation, self.choice.scales))
         if trusted and not self._is_resolved:
             return  # what served the window before solves nothing in this one: it is too long
-        looked = not (trusted or self._is_resolved)
+        looked = self._may_look and not (trusted or self._is_resolved)
         if looked:
             yield from self._all_scales()
         if self.found is None:
@@ -161,8 +161,13 @@ class WindowFeatureStage(Stateless):
         while 2 * width <= self.widths[1] and GROWTH * self.took <= self.pace and self._gains(before):
             width, before = 2 * width, self._held_out
             yield _Trial(width, FeatureTrial(self.found.activation, self.found.scales))
-        if not looked and self.took <= self.pace and self.widths[0] < self.widths[1]:
+        if self._may_look and not looked and self.took <= self.pace:
             yield from self._neighbours(width)
+
+    @property
+    def _may_look(self) -> bool:
+        """Whether other features are worth a trial: where they are given, half the window does what other scales do."""
+        return self.widths[0] < self.widths[1]
 
     @property
     def _is_resolved(self) -> bool:
