@@ -310,10 +310,40 @@ def test_scales_follow_the_length_of_the_window():
     assert control.accepted == 1e-14
 
 
+def _choice(width, left=1e-8):
+    return FeatureChoice("tanh", (2.0, 4.0), width, held_out=left)
+
+
+def test_a_window_that_fewer_features_did_not_solve_is_tried_with_as_many_as_before(problem_from):
+    march = March(problem_from(PAIR), (Fraction(0), Fraction(1, 2), Fraction(5, 8)), is_adaptive=True)
+    control = StepControl(1, 100.0, choice=_choice(800), took=20.0)  # 0.8 · 90 s for four windows are 18 s each
+    assert control.features(march, 10.0).choice.width == 400
+    failed, window = _window(10 * UNSOLVED)  # 400 features, given
+    assert control.halves(failed, window)
+    assert (control.choice.width, control.least_width) == (800, 800)
+    assert control.features(march, 10.0).choice.width == 800
+    control = StepControl(1, 100.0, choice=_choice(400), took=20.0)  # as many as before: the window is too long
+    assert control.halves(*_window(10 * UNSOLVED))
+    assert (control.choice.width, control.least_width) == (400, StepControl(1, 100.0).least_width)
+
+
+def test_a_march_is_hopeless_if_the_windows_to_come_take_longer_than_there_is_time():
+    march, window = _window(10 * UNSOLVED, elapsed=20.0)  # 80 s are left for the second half of the time
+    for took, least, hopeless in ((19.0, 800, False), (21.0, 800, True), (21.0, 400, False), (161.0, 400, True)):
+        control = StepControl(1, 100.0, choice=_choice(800), took=took, longest=Fraction(1, 8), least_width=least)
+        assert control.is_hopeless(march, window) == hopeless, (took, least)
+    # before any is solved: eight halves, as long as this one's solve took
+    _, window = _window(10 * UNSOLVED, elapsed=20.0, took=9.0)
+    assert not StepControl(1, 100.0, choice=_choice(800)).is_hopeless(march, window)
+    _, window = _window(10 * UNSOLVED, elapsed=20.0, took=81.0)
+    assert StepControl(1, 100.0, choice=_choice(800)).is_hopeless(march, window)
+
+
 def test_the_control_goes_on_where_another_stood():
     control = StepControl(1, 100.0)
     assert control.halves(*_window(1e-5))
     control.next_length(*_window(1e-9, length=Fraction(1, 16)))
+    control.least_width = 300
     other = StepControl(1, 100.0)
     other.restore(json.loads(json.dumps(control.state())))
     assert other == control

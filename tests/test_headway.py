@@ -16,8 +16,9 @@ from pinnsolve.solving import headway as headway_module
 from pinnsolve.solving.headway import PILOT_STEPS, Headway
 from pinnsolve.solving.march import March
 from pinnsolve.solving.settings import resolve_settings
+from pinnsolve.training.features import FeatureTrial
 from pinnsolve.training.objective import Objective
-from pinnsolve.training.window_features import FeatureChoice
+from pinnsolve.training.window_features import FeatureChoice, WindowFeatureStage, _Trial
 from tests.conftest import BURGERS
 
 FRONT = """
@@ -70,6 +71,23 @@ def test_headway_is_a_fall_of_the_held_out_objective_or_a_low_one(early, later, 
     assert watch.is_missing(Seen(0.3, later)) == missing
 
 
+def test_headway_is_asked_for_all_along():
+    watch = _watch()
+    assert not any(watch.is_missing(Seen(used, left)) for used, left in ((0.05, 1e4), (0.2, 1e3), (0.3, 1e2)))
+    assert not watch.is_missing(Seen(0.45, 90.0))  # at 0.18 it was 1e4
+    assert watch.is_missing(Seen(0.55, 80.0))  # at 0.22 it was 1e3
+    assert not watch.is_missing(Seen(0.55, 9e-6))
+
+
+def test_dispersive_waves_must_be_lower_at_first_and_no_more_once_they_make_headway():
+    for steps in ((0.05, 1e-2), (0.3, 1e-6)), ((0.05, 1e-6), (0.3, 1e-10)):
+        watch = Headway(may_march=True, seconds=100.0, steps=100, is_dispersive=True)
+        assert not any(watch.is_missing(Seen(*step)) for step in steps)
+        assert not watch.is_missing(Seen(0.8, steps[-1][1]))
+    watch = Headway(may_march=True, seconds=100.0, steps=100, is_dispersive=True)
+    assert [watch.is_missing(Seen(used, 1e-6)) for used in (0.05, 0.3)] == [False, True]
+
+
 def test_nothing_is_said_of_a_few_steps_however_short_the_time():
     watch = Headway(may_march=True, seconds=8.0, steps=None)
     assert not watch.is_missing(Seen(0.05, 1.0, step=4))
@@ -85,7 +103,7 @@ def test_all_of_time_is_given_up_once_and_in_time(problem_from):
     assert not watch.is_given_up(whole, Seen(0.3, 0.5, step=61))  # 39 steps are no march
     assert not watch.is_given_up(March.adaptive(whole.problem, Fraction(1, 8)), Seen(0.3, 0.5, step=30))
     assert not watch.is_given_up(whole, Seen(0.7, 0.5, step=70))
-    assert not Headway(True, 100.0, None, early=1.0).is_given_up(whole, Late(0.5))
+    assert not Headway(True, 100.0, None, noted=[(0.01, 1.0)]).is_given_up(whole, Late(0.5))
     assert not Headway(False, 100.0, 100).is_given_up(whole, Seen(0.3, 0.5))
 
 
@@ -145,6 +163,55 @@ def test_the_smaller_residual_wins_in_the_end(problem_from, monkeypatch):
         monkeypatch.undo()
 
 
+def _hopeless_session(problem, monkeypatch, **changes):
+    """Return a run whose windows are never solved and too slow, so that it returns to all of time at once."""
+    session = _session(problem, monkeypatch, **{"training.steps": 8, **changes})
+    monkeypatch.setattr(step_control, "OTHER_GOAL", 0.0)
+    monkeypatch.setattr(step_control.StepControl, "halves", lambda *_: True)
+    monkeypatch.setattr(step_control.StepControl, "is_hopeless", lambda *_: True)
+    monkeypatch.setattr(
+        WindowFeatureStage, "_trials", lambda stage: iter([_Trial(40, FeatureTrial("tanh", (1.0, 1.0)))])
+    )
+    return session
+
+
+@pytest.mark.usefixtures("no_probe")
+def test_a_march_that_cannot_reach_the_end_gives_way_to_all_of_time_at_once(problem_from, monkeypatch):
+    problem = problem_from(FRONT)
+    session = _hopeless_session(problem, monkeypatch)
+    rows = [progress.row() for progress in session.train()]
+    assert [row["window"] for row in rows] == [0, 0, 1, *[0] * 5]
+    assert [row["stage"] for row in rows][:4] == ["lm", "lm", "features", "lm"]
+    assert session.march.is_whole
+    assert [text for text in session.warnings if "window" in text] == [
+        "windows of time were tried up to t = 0: too short to reach the end in time, so all of it at once"
+    ]
+    assert session.training.budget.spent > 0  # it goes by the clock of the windows
+    # training goes on where it was left: its damping and its network, not afresh
+    alone = _hopeless_session(problem, monkeypatch, **{"training.windows": 1})
+    for row, wanted in zip([*rows[:2], rows[3]], alone.train(), strict=False):
+        assert (row["loss"], row["damping"]) == (wanted.training.loss, wanted.training.damping)
+
+
+@pytest.mark.usefixtures("no_probe")
+@pytest.mark.parametrize("step", [3, 4])
+def test_a_run_resumed_in_or_after_a_hopeless_march_is_the_run_that_went_on(problem_from, monkeypatch, step):
+    problem = problem_from(FRONT)
+    expected = [progress.row() for progress in _hopeless_session(problem, monkeypatch).train()]
+    rows, state = _stopped(_hopeless_session(problem, monkeypatch), step)
+    second = _hopeless_session(problem, monkeypatch)
+    second.restore(step, *state)
+    resumed = [progress.row() for progress in second.train()]
+    if step == 3:  # the window is solved anew first
+        assert resumed.pop(0)["window"] == 1
+        resumed = [row | {"step": row["step"] - 1} for row in resumed]
+        expected = expected[:-1]
+    for row, wanted in zip([*rows, *resumed], expected, strict=True):
+        assert {k: v for k, v in row.items() if k not in ("seconds", "evaluations")} == {
+            k: v for k, v in wanted.items() if k not in ("seconds", "evaluations")
+        }
+
+
 def _stopped(session, step):
     """Train up to a step; return the rows so far, and the state as a checkpoint holds it."""
     rows = []
@@ -191,7 +258,8 @@ def test_a_run_resumed_in_its_march_solves_the_window_under_way_anew(problem_fro
     second.restore(5, *state)
     assert second.march == first.march
     assert second.control == first.control
-    for name, tensor in first.windows[0].ansatz.network.state_dict().items():
-        assert torch.equal(second.windows[0].ansatz.network.state_dict()[name], tensor), name
+    for one, other in ((first.windows[0], second.windows[0]), (first.whole, second.whole)):
+        for name, tensor in one.ansatz.network.state_dict().items():
+            assert torch.equal(other.ansatz.network.state_dict()[name], tensor), name
     assert [progress.window for progress in second.train()] == [2]
     assert second.history[-1].error < 1e-6

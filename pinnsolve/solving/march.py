@@ -58,12 +58,27 @@ class Window:
         points: Sequence[Tensor] = self.training.collocation
         return points[0].double().cpu().numpy() if points else np.empty((0, len(self.problem.coordinates)))
 
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return tensors and plain values from which `restore` goes on, bit for bit."""
+        network = self.training.trained
+        tensors, values = self.training.state()
+        named = {f"training.{name}": value for name, value in tensors.items()}
+        named |= {f"network.{name}": value for name, value in network.state_dict().items()}
+        return named, {"network": network.description(), "training": values}
+
+    def restore(self, step: int, tensors: dict[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Go on after this step, where another window stood."""
+        network = self.ansatz.network.described(values["network"])
+        network.load_state_dict(below("network.", tensors))
+        self.ansatz.network = self.training.trained = network
+        self.training.restore(step, below("training.", tensors), values["training"])
+
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors that `restore` needs once the window is finished."""
+        """Return the tensors that `restore_finished` needs."""
         tensors = {f"network.{name}": value for name, value in self.ansatz.network.state_dict().items()}
         return tensors | {f"collocation.{index}": points for index, points in enumerate(self.training.collocation)}
 
-    def restore(self, network: Mapping[str, Any], tensors: dict[str, Tensor], held_out: float) -> None:
+    def restore_finished(self, network: Mapping[str, Any], tensors: dict[str, Tensor], held_out: float) -> None:
         """Take over the network of this description, and the collocation points, of a finished window.
 
         Args:

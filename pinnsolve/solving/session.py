@@ -151,27 +151,24 @@ class Session:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return tensors and plain values from which `restore` goes on, bit for bit."""
-        network = self.training.trained
-        tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
-        own, values = self.training.state()
-        tensors |= {f"training.{name}": value for name, value in own.items()}
+        tensors, under_way = self.windows[-1].state()
         finished = []
         for index, (window, later) in enumerate(zip(self.windows, self.windows[1:], strict=False)):
             tensors |= {f"windows.{index}.{name}": value for name, value in window.tensors().items()}
             about = {"network": window.ansatz.network.description(), "held_out": window.training.best_held_out}
             finished.append(about | {"end": later.training.budget.origin})
+        whole = None
         if self.whole is not None:
-            tensors |= {f"whole.{name}": value for name, value in self.whole.tensors().items()}
+            own, whole = self.whole.state()
+            tensors |= {f"whole.{name}": value for name, value in own.items()}
         return tensors, {
-            "network": network.description(),
-            "training": values,
-            "early": self.headway.early,
+            **under_way,
+            "headway": self.headway.state(),
             "ends": [str(end) for end in self.march.ends],
             "is_adaptive": self.march.is_adaptive,
             "control": self.control.state(),
             "march_origin": self.windows[0].training.budget.origin,
-            "whole": None if self.whole is None else self.whole.ansatz.network.description(),
-            "whole_held_out": None if self.whole is None else self.whole.training.best_held_out,
+            "whole": whole,
             "windows": finished,
             "residual_evaluations": self.residual_evaluations,
         }
@@ -179,10 +176,11 @@ class Session:
     def restore(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Go on where the session stood that these tensors and values were taken from."""
         moved = {name: tensor.to(self.device) for name, tensor in tensors.items()}
-        self.headway.early = values["early"]
+        self.headway.restore(values["headway"])
         if values["whole"] is not None:
-            self.windows[0].restore(values["whole"], below("whole.", moved), float(values["whole_held_out"]))
             self.whole = self.windows[0]
+            self.whole.restore(step, below("whole.", moved), values["whole"])
+            self.whole.training.adopt_best()
         self.control.restore(values["control"])
         march = March(self.posed, tuple(Fraction(end) for end in values["ends"]), bool(values["is_adaptive"]))
         if (march.ends, march.is_adaptive) != (self.march.ends, self.march.is_adaptive):
@@ -190,13 +188,9 @@ class Session:
             self._replace_window(tuple(values["march_origin"]), None)
         for index, finished in enumerate(values["windows"]):
             tensors_of_it = below(f"windows.{index}.", moved)
-            self.windows[-1].restore(finished["network"], tensors_of_it, float(finished["held_out"]))
+            self.windows[-1].restore_finished(finished["network"], tensors_of_it, float(finished["held_out"]))
             self._begin_window(tuple(finished["end"]))
-        window = self.windows[-1]
-        network = window.ansatz.network.described(values["network"])
-        network.load_state_dict(below("network.", moved))
-        window.ansatz.network = self.training.trained = network
-        self.training.restore(step, below("training.", moved), values["training"])
+        self.windows[-1].restore(step, moved, values)
         self.seconds = self.training.budget.spent
         self.residual_evaluations = int(values["residual_evaluations"])
 
@@ -217,7 +211,10 @@ class Session:
         """Halve the window, go on to the next one, or to the next stage of this one, as its features ask for."""
         training, window = self.training, self.windows[-1]
         if self.control.halves(self.march, window):
-            self._halve(now)
+            if self.whole is not None and self.control.is_hopeless(self.march, window):
+                self._return_to(self.whole, now)
+            else:
+                self._halve(now)
         elif training.is_paused and training.best_held_out > UNSOLVED:
             pass  # training goes on with its next stage
         elif self.march.reaches_the_end:
@@ -265,6 +262,23 @@ class Session:
         self.march = March.adaptive(self.posed, self.control.first_length)
         self._replace_window(origin, None)
 
+    def _return_to(self, whole: Window, now: tuple[float, int]) -> None:
+        """Go on with all of time at once, from where that was left, after so many seconds and steps."""
+        reached = f"{self.problem.time} = {float(self.march.edges[len(self.windows) - 1]):.4g}"
+        self._drop_windows(
+            whole,
+            f"windows of time were tried up to {reached}: too short to reach the end in time, so all of it at once",
+        )
+        seconds, whole.training.step = now
+        whole.training.budget = replace(whole.training.budget, spent=seconds)
+        whole.training.budget.start()
+        self.headway.is_decided = True
+
+    def _drop_windows(self, whole: Window, why: str) -> None:
+        """Put all of time at once into the place of the windows, and of what was said of them."""
+        self.warnings = [*(text for text in self.warnings if not text.startswith(WINDOW)), why]
+        self.windows, self.march, self.whole, self.start = [whole], March(self.posed), None, None
+
     def _halve(self, origin: tuple[float, int]) -> None:
         """Start the window under way anew, with half its length."""
         self.march = self.march.shortened()
@@ -311,12 +325,8 @@ class Session:
         marched = replace(objective, fields=self.ansatz, differentiator=self.differentiator)
         if objective.typical_residual(points) < marched.typical_residual(points):
             self.whole.training.step, self.whole.training.reason = self.training.step, self.training.reason
-            count, own = self.march.count, [text for text in self.warnings if not text.startswith(WINDOW)]
-            self.warnings = [
-                *own,
-                f"{count} windows of time were tried and left a larger residual than all of it at once",
-            ]
-            self.windows, self.march, self.whole = [self.whole], March(self.posed), None
+            why = f"{self.march.count} windows of time were tried and left a larger residual than all of it at once"
+            self._drop_windows(self.whole, why)
 
     def _unsolved(self) -> list[str]:
         """Return what is to be said of adaptive windows that are not solved: nothing after the first can be trusted."""

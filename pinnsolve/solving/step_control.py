@@ -31,6 +31,7 @@ FEWEST = 100  # features
 # share of the time limit before which a small residual is worth any halving, too: in time alone windows grow again
 # after an initial layer or a jump, and no pace can be told from the shortest
 STRICT = {0: 0.5}
+REACH = 8.0  # times too slow: as much as fewer features may make up for, as far as it is known
 LATE = 0.9  # share of the time limit after which all that is left of the time is the last window
 
 
@@ -50,6 +51,7 @@ class StepControl:
         longest: the longest window that was finished, as a share of the time.
         longest_width: the features that it took.
         wait: windows to finish before a longer one is tried.
+        least_width: the fewest features that may serve; half as many did not.
         penalty: windows to wait after the next halving; it doubles each time that a longer window was tried in vain.
         magnitudes: the largest |u| of each field in the finished windows, in time alone.
     """
@@ -64,6 +66,7 @@ class StepControl:
     idle: int = 0
     longest: Fraction = Fraction(0)
     longest_width: int = 0
+    least_width: int = FEWEST
     wait: int = 0
     penalty: int = 1
     magnitudes: dict[str, float] = field(default_factory=dict)
@@ -93,7 +96,7 @@ class StepControl:
         pace = SOLVING * (self.time_limit - elapsed) * float(march.last_length / (1 - march.ends[-2]))
         choice = self.choice
         if choice is not None and self.given is None and self.took > pace:
-            choice = replace(choice, width=max(choice.width // 2, FEWEST))
+            choice = replace(choice, width=min(choice.width, max(choice.width // 2, self.least_width)))
         return WindowFeatures(choice, self.space, pace, self.accepted, self.magnitudes)
 
     def asks(self, window: Window) -> bool:
@@ -120,8 +123,23 @@ class StepControl:
         is_rounded = left < ROUNDED and not gains
         if stage.is_satisfied or is_rounded or self._is_late(window) or not (possible and in_time):
             return False
-        self.before, self.choice = left, self._stretched(window, Fraction(1, 2))
+        self.before, cut = left, stage.choice is not None and stage.choice.width < self._width
+        if cut and left > UNSOLVED:  # fewer features were tried for the sake of time: the length is not to blame
+            self.least_width = self._width
+        self.choice = self._stretched(window, Fraction(1, 2))
+        if cut and self.choice is not None:
+            self.choice = replace(self.choice, width=max(self.choice.width, self.least_width))
         return True
+
+    def is_hopeless(self, march: March, window: Window) -> bool:
+        """Return whether a march whose last window is to be halved is too slow to reach the end in time.
+
+        Windows are counted that are as long as the longest so far, with features as many as serve them.
+        """
+        to_come = (1 - march.ends[-2]) / (self.longest or march.last_length / 2)
+        seconds = float(to_come) * (self.took or _features(window).took)
+        reach = REACH if self._width // 2 >= self.least_width else 1.0
+        return seconds > reach * (self.time_limit - window.training.budget.elapsed)
 
     def next_length(self, march: March, window: Window) -> Fraction:
         """Return the length of the next window; note what served this one."""
@@ -154,8 +172,14 @@ class StepControl:
         self.accepted, self.took = values["accepted"], values["took"]
         self.before, self.idle = values["before"], values["idle"]
         self.longest, self.longest_width = Fraction(values["longest"]), values["longest_width"]
+        self.least_width = values["least_width"]
         self.wait, self.penalty = values["wait"], values["penalty"]
         self.magnitudes = dict(values["magnitudes"])
+
+    @property
+    def _width(self) -> int:
+        """The features that the window begins with if there is time; 0 if none are known yet."""
+        return 0 if self.choice is None else self.choice.width
 
     @property
     def _easy(self) -> float:
