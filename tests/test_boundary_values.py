@@ -6,7 +6,7 @@ import torch
 
 from pinnsolve.derivatives import autograd, taylor
 from pinnsolve.networks import derive_constraints
-from pinnsolve.networks.constraints import values_at
+from pinnsolve.networks.prescribed import values_at
 from pinnsolve.problems.partials import Partial
 from pinnsolve.problems.places import Place
 from pinnsolve.solving.preparation import build_ansatz

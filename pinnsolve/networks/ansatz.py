@@ -13,8 +13,9 @@ from torch.nn import functional
 
 from pinnsolve.errors import SettingsError, unknown_name
 from pinnsolve.networks.activations import activation
-from pinnsolve.networks.constraints import Constraints, prescribed, sampled
+from pinnsolve.networks.constraints import Constraints
 from pinnsolve.networks.network import Network
+from pinnsolve.networks.prescribed import prescribed, sampled
 from pinnsolve.networks.settings import HARMONICS
 from pinnsolve.networks.singularities import Singularity
 from pinnsolve.problems import Field, Problem

@@ -19,13 +19,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import sympy
-from scipy.stats import qmc
 
 from pinnsolve.networks.boundary_values import boundary_values
+from pinnsolve.networks.corner_layers import corner_layers
 from pinnsolve.networks.forms import FREE, FaceData, HardConstraint
+from pinnsolve.networks.prescribed import prescribed, sampled, values_at
 from pinnsolve.problems import Condition, Coordinate, Face, Field, Problem
 from pinnsolve.problems.expansion import MAX_TERMS, terms_written_out
-from pinnsolve.problems.formulas import Formula, numpy_functions
 from pinnsolve.problems.geometry import Part
 from pinnsolve.problems.places import Place
 from pinnsolve.problems.problem import differentiated
@@ -129,17 +129,26 @@ def derive_constraints(problem: Problem, mode: str = "auto") -> Constraints:
     constraints, built_in, notes = {}, set(), []
     for each in problem.fields:
         builder = _Builder(problem, each)
+        layers = sum((layer.expression for layer in corner_layers(problem, each)), sympy.S.Zero)
         if mode != "soft":
             builder.offer_parts(_data_on_parts(problem, each), singular=mode == "hard")
             for data in _data_by_face(problem, each):
-                builder.offer(data)
+                builder.offer([_beside(layers, datum, problem) for datum in data])
         hard = [*builder.hard, *builder.parts]
         built_in |= {datum.condition.name for datum in hard}
         notes += builder.notes
         constraint = builder.constraint
-        constraints[each.name] = replace(constraint, lift=_into_range(constraint.lift, each, bool(hard)))
+        constraints[each.name] = replace(constraint, lift=_into_range(constraint.lift, each, bool(hard)) + layers)
     soft = tuple(condition for condition in problem.conditions if condition.name not in built_in)
     return Constraints(constraints, soft, tuple(notes))
+
+
+def _beside(layers: sympy.Expr, datum: FaceData, problem: Problem) -> FaceData:
+    """Return what is left of a datum for the rest of the solution beside these layers, which begin as zero."""
+    if layers == 0 or datum.face.axis == problem.time_axis:
+        return datum
+    x = problem.symbols[datum.face.axis]
+    return replace(datum, data=datum.data - sympy.diff(layers, x, datum.order).subs(x, datum.face.value))
 
 
 def _note(data: Sequence[FaceData], reason: str) -> str:
@@ -211,25 +220,6 @@ def _data_by_face(problem: Problem, field_: Field) -> list[list[FaceData]]:
     return offers
 
 
-def prescribed(condition: Condition, field_: Field, problem: Problem) -> FaceData | None:
-    """Return what a condition of the form c·u = f(x) or c·∂u/∂axis = f(x), c constant, prescribes for a field."""
-    residual, axis = condition.residual, condition.face.axis
-    if len(residual.partials) != 1:
-        return None
-    (partial,) = residual.partials
-    along = partial.order == 0 or (partial.order == 1 and axis is not None and partial.orders[axis] == 1)
-    if partial.field != field_.name or not along:
-        return None
-    placeholder = residual.placeholders[partial]
-    factor = sympy.diff(residual.placed, placeholder)
-    if factor.free_symbols or factor == 0:
-        return None
-    data = -residual.placed.subs(placeholder, 0) / factor
-    if isinstance(condition.face, Face):
-        data = data.subs(problem.symbols[condition.face.axis], condition.face.value)
-    return FaceData(condition, partial.order, data)
-
-
 def _roughness(datum: FaceData, problem: Problem) -> str:
     """Return why the data are less smooth than the equations need; empty if they are smooth enough."""
     if problem.order > 0 and datum.data.has(*_ROUGH):
@@ -292,22 +282,3 @@ def _into_range(lift: sympy.Expr, field_: Field, is_hard: bool) -> sympy.Expr:
     if math.isinf(lower):
         return -sympy.log(sympy.exp(upper - lift) - 1)
     return sympy.log((lift - lower) / (upper - lift))  # inverse of lower + (upper - lower)·sigmoid
-
-
-def sampled(expressions: Sequence[sympy.Expr], problem: Problem) -> np.ndarray:
-    """Return values (len(expressions), M) at Sobol points of the domain, and at the corners of a box."""
-    lower, upper = problem.box
-    if problem.domain is not None:
-        return values_at(expressions, problem, Place(problem).sobol(2**9, seed=0))
-    unit = qmc.Sobol(len(lower), scramble=False).random_base2(8)
-    corners = (
-        qmc.Sobol(len(lower), scramble=False).random_base2(8).round() if len(lower) > 1 else np.array([[0.0], [1.0]])
-    )
-    return values_at(expressions, problem, lower + (upper - lower) * np.concatenate([unit, corners]))
-
-
-def values_at(expressions: Sequence[sympy.Expr], problem: Problem, points: np.ndarray) -> np.ndarray:
-    """Return values (len(expressions), N) at points (N, d)."""
-    with np.errstate(all="ignore"):
-        values = Formula(expressions, problem.symbols)(numpy_functions(), list(points.T))
-    return np.array([np.broadcast_to(np.asarray(value, dtype=float), len(points)) for value in values])

@@ -26,6 +26,7 @@ from fractions import Fraction
 import numpy as np
 import sympy
 
+from pinnsolve.networks.corner_layers import corner_layers
 from pinnsolve.problems import Condition, Problem
 from pinnsolve.problems.changes import condition_changes, given_kinds
 from pinnsolve.problems.geometry import Domain, Part, Round, Shape
@@ -46,7 +47,7 @@ class Singularity:
 
     Attributes:
         exponent: the lowest power of the distance from a corner that is not smooth; 1 for a hole.
-        functions: of the space coordinates.
+        functions: of the coordinates.
         damping: zero at a corner as r^(2 - 2 exponent) where that exponent is below 1, else 1.
     """
 
@@ -106,7 +107,7 @@ def singularities(problem: Problem) -> list[Singularity]:
     """
     domain = problem.domain
     if domain is None:
-        return _on_sides(problem)
+        return [*_on_sides(problem), *_at_the_start(problem)][:MOST]
     if len(domain.axes) < 2:
         return []
     found = [_hole(shape, domain) for shape in _holes(domain)]
@@ -128,6 +129,14 @@ def _on_sides(problem: Problem) -> list[Singularity]:
         offset = [(problem.symbols[axis] - p) / size for axis, p in zip(axes, change.place, strict=True)]
         found.append(_singularity(Complex(*offset) * Complex(x, -y), 0.5))
     return found
+
+
+def _at_the_start(problem: Problem) -> list[Singularity]:
+    """Return what is singular at corners of space and time, beside the layers that are built in."""
+    if not problem.is_linear:
+        return []
+    layers = (layer for each in problem.fields for layer in corner_layers(problem, each))
+    return [Singularity(2.0, layer.functions) for layer in layers]
 
 
 def _rough_corners(problem: Problem, domain: Domain) -> list[tuple[Corner, float]]:

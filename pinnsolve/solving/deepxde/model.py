@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pinnsolve.errors import SettingsError
 from pinnsolve.networks import Activation, Ansatz, MultilayerPerceptron
-from pinnsolve.networks.constraints import prescribed
+from pinnsolve.networks.prescribed import prescribed
 from pinnsolve.problems import Condition, Face, Partial, Problem, Residual
 from pinnsolve.problems.formulas import Formula, numpy_functions, torch_functions
 from pinnsolve.problems.geometry import Part
