@@ -151,3 +151,11 @@ def test_the_collocation_points_shown_are_spread_as_all_of_them_are():
     assert len(shown.get_xdata()) == 1500
     for share in (np.mean(shown.get_xdata() < 0.5), np.mean(shown.get_ydata() < 0.5)):
         assert share == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(1500))
+
+
+def test_a_singular_corner_does_not_hide_the_rest_of_the_residual():
+    singular = np.abs(HILL) + 0.01
+    singular[0, 0] = 1e12
+    (mesh,) = residual_figure({"a": singular}, PLANE, None).axes[0].collections
+    assert mesh.norm.vmax == pytest.approx(np.quantile(singular, 0.999))
+    assert mesh.norm.vmax < 2

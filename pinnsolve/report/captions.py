@@ -34,7 +34,7 @@ AUDIT_FIGURES = frozenset(_AUDIT)
 _COLLOCATION = "collocation points of the last step, a part of them where there are many."
 _RESIDUAL = {
     1: f"Absolute residual of each equation. Ticks at the bottom: {_COLLOCATION}",
-    2: f"Absolute residual of each equation. White points: {_COLLOCATION}",
+    2: f"Absolute residual of each equation, its largest thousandth in one colour. White points: {_COLLOCATION}",
 }
 _MANY_RESIDUALS = "How many evaluation points have how large a residual, for each equation."
 _HISTORY = (

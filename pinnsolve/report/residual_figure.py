@@ -25,6 +25,7 @@ from pinnsolve.report.style import (
 
 _MOST_POINTS, _MOST_TICKS = 1500, 150  # more of them would hide the map, would be a bar
 _DECADES = 6.0
+_SHOWN = 0.999  # share of the points that the colours tell apart: a singular corner would leave the rest one colour
 
 
 def residual_figure(residuals: Mapping[str, Array], grid: Grid, collocation: Array | None) -> Figure:
@@ -52,7 +53,8 @@ def _panel(figure: Figure, axes: Axes, size: Array, grid: Grid, points: Array | 
 
 
 def _map(figure: Figure, axes: Axes, size: Array, grid: Grid, points: Array | None) -> None:
-    norm = log_norm(size, _DECADES)
+    known = size[np.isfinite(size)]
+    norm = log_norm(np.minimum(size, np.quantile(known, _SHOWN)) if known.size else size, _DECADES)
     axes.set_ylabel(symbol(grid.names[grid.up]))
     if norm is None:
         nothing(axes, "zero everywhere" if np.any(np.isfinite(size)) else "no number anywhere")
