@@ -123,12 +123,12 @@ class StepControl:
         is_rounded = left < ROUNDED and not gains
         if stage.is_satisfied or is_rounded or self._is_late(window) or not (possible and in_time):
             return False
-        self.before, cut = left, stage.choice is not None and stage.choice.width < self._width
-        if cut and left > UNSOLVED:  # fewer features were tried for the sake of time: the length is not to blame
-            self.least_width = self._width
+        self.before, width = left, self._width
         self.choice = self._stretched(window, Fraction(1, 2))
-        if cut and self.choice is not None:
-            self.choice = replace(self.choice, width=max(self.choice.width, self.least_width))
+        was_cut = stage.choice is not None and stage.choice.width < width
+        if was_cut and left > UNSOLVED and self.choice is not None:
+            self.least_width = width  # fewer features were tried for the sake of time: the length is not to blame
+            self.choice = replace(self.choice, width=max(self.choice.width, width))
         return True
 
     def is_hopeless(self, march: March, window: Window) -> bool:
