@@ -37,8 +37,8 @@ class NetworkSettings(BaseModel):
             them, or a table of numbers by name; those left out have 3.
         random_fourier: number of random Fourier features cos(b·x), sin(b·x) of the other coordinates.
         fourier_scale: standard deviation of the frequencies b, per half interval.
-        singularities: on a domain that is no box, give the network the functions in which solutions are smooth at
-            corners, r^(π/ω) cos(πθ/ω) and sin(πθ/ω), and around holes.
+        singularities: give the network the functions in which solutions are smooth at corners, r^(π/ω) cos(πθ/ω) and
+            sin(πθ/ω), around holes, and where initial and boundary data of a linear problem disagree.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
